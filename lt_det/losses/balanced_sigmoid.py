@@ -1,0 +1,80 @@
+"""Balanced Sigmoid: the training prior goes into the binary logits."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
+from lt_det.losses.prior import check_count_type, frequency
+from lt_det.losses.sigmoid import SigmoidLoss
+
+__all__ = ["BalancedSigmoidLoss"]
+
+
+@BOX_CLS_LOSS_REGISTRY.register()
+class BalancedSigmoidLoss(SigmoidLoss):
+    r"""Sigmoid loss on z + S with ``S_j = -log((1 - f_j) / f_j)``; plain sigmoid at test.
+
+    Ren et al., "Balanced Meta-Softmax for Long-Tailed Visual Recognition", NeurIPS 2020,
+    arXiv 2007.10740, eq. 36 of the supplement; "Balanced Activation", arXiv 2008.11037.
+
+    The released detector code and the text differ; both are reachable:
+
+    ==================== ========================= =============================================
+    option               default, as released      eq. 36 of the text
+    ==================== ========================= =============================================
+    ``fg_only``          True: plain sigmoid on    False: every row is shifted
+                         background rows
+    ``add_log_k``        False: constant dropped   True: ``+ log(K - 1)``
+    ``count_type``       "image": f_j = share of   "instance": f_j = n_j / sum n
+                         images with the class
+    ==================== ========================= =============================================
+
+    The supplement's remark mentions the first two, nothing mentions the third. The released code
+    also writes the shift into the caller's logits; here the input stays untouched.
+
+    Args:
+        num_classes: see :class:`BoxClsLoss`.
+        class_stats: see :class:`BoxClsLoss`; required in training.
+        fg_only: see the table.
+        add_log_k: see the table; no effect for K = 1, where the constant would be infinite.
+        count_type: see the table.
+        prior_prob: see :class:`SigmoidLoss`.
+        background_column: see :class:`SigmoidLoss`.
+
+    Raises:
+        ValueError: if an option has no meaning.
+    """
+
+    def __init__(
+        self,
+        num_classes,
+        class_stats=None,
+        *,
+        fg_only: bool = True,
+        add_log_k: bool = False,
+        count_type: str = "image",
+        prior_prob: float = 0.01,
+        background_column: bool = False,
+    ):
+        super().__init__(
+            num_classes,
+            class_stats,
+            prior_prob=prior_prob,
+            background_column=background_column,
+        )
+        self.fg_only = fg_only
+        self.add_log_k = add_log_k
+        self.count_type = check_count_type(count_type)
+
+    def shift(self, gt_classes):
+        """(1, K), or (R, K) with ``fg_only``."""
+        shift = frequency(self.require_class_stats(), self.count_type).logit().unsqueeze(0)
+        if self.add_log_k and self.num_classes > 1:
+            shift = shift + math.log(self.num_classes - 1)
+        if self.fg_only:
+            is_foreground = (gt_classes < self.num_classes).unsqueeze(1)
+            shift = torch.where(is_foreground, shift, 0.0)
+        return shift

@@ -1,0 +1,170 @@
+"""The contract of a classification loss of the box head.
+
+Shape shorthand:
+    R: number of RoIs in the batch. K: number of foreground classes; index K is background.
+    C: number of logits a RoI has, ``num_logits`` (K + 1 with a background column, or K).
+
+Naming: ``logits`` are raw scores (R, C); ``probs`` are what comes after the activation (R, K + 1);
+``gt_classes`` are labels in [0, K].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from fvcore.common.registry import Registry
+from torch import nn
+
+from lt_det.class_stats import ClassStats
+
+__all__ = ["BOX_CLS_LOSS_REGISTRY", "BoxClsLoss", "ClassStatsBuffers"]
+
+BOX_CLS_LOSS_REGISTRY = Registry("BOX_CLS_LOSS")
+BOX_CLS_LOSS_REGISTRY.__doc__ = """
+Classification losses for :class:`lt_det.modeling.LTFastRCNNOutputLayers`. A registered class is
+called as ``cls(num_classes, class_stats, **hyper_parameters)``.
+"""
+
+
+class ClassStatsBuffers(nn.Module):
+    """The class statistics a model was trained with, as buffers, so checkpoints carry them.
+
+    Evaluation and resume thus need no training set. Checkpoints without them (stock Detectron2's)
+    load silently and leave what was there.
+    """
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.num_classes = num_classes
+        self.register_buffer("num_images", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("image_count", torch.zeros(num_classes, dtype=torch.float64))
+        self.register_buffer("instance_count", torch.zeros(num_classes, dtype=torch.float64))
+
+    @property
+    def is_set(self) -> bool:
+        """False until statistics were assigned or loaded."""
+        return bool(self.num_images > 0)
+
+    def assign(self, stats: ClassStats) -> None:
+        """Take over ``stats``.
+
+        Raises:
+            ValueError: if they are of another number of classes.
+        """
+        if stats.num_classes != self.num_classes:
+            raise ValueError(
+                f"Class statistics are of {stats.num_classes} classes, but the model has "
+                f"{self.num_classes}: set MODEL.ROI_HEADS.NUM_CLASSES to the data set's"
+            )
+        self.num_images.fill_(stats.num_images)
+        self.image_count.copy_(torch.from_numpy(stats.image_count))
+        self.instance_count.copy_(torch.from_numpy(stats.instance_count))
+
+    def value(self) -> ClassStats | None:
+        """The statistics, or None while unset."""
+        if not self.is_set:
+            return None
+        return ClassStats(
+            num_classes=self.num_classes,
+            num_images=float(self.num_images),
+            image_count=self.image_count.cpu().numpy(),
+            instance_count=self.instance_count.cpu().numpy(),
+        )
+
+    def _apply(self, fn, recurse=True):
+        # Counts stay float64: half precision would round large ones. Only the device may change.
+        return super()._apply(lambda tensor: tensor.to(fn(tensor).device), recurse)
+
+    def _load_from_state_dict(self, state_dict: Mapping, prefix: str, *args, **kwargs) -> None:
+        if any(key.startswith(prefix) for key in state_dict):
+            super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+class BoxClsLoss(nn.Module):
+    """Base of all classification losses: every member has a safe default but :meth:`forward`.
+
+    A loss decides four things together, because apart they go out of step: how many logits there
+    are, their initial bias, how a training loss comes from them, and how probabilities do.
+
+    Keyword-only parameters of a subclass's ``__init__`` are its config keys.
+
+    Args:
+        num_classes: K.
+        class_stats: statistics of the training set. None is fine for a loss that needs none and
+            for a model that will take them from a checkpoint.
+    """
+
+    def __init__(self, num_classes: int, class_stats: ClassStats | None = None):
+        super().__init__()
+        if num_classes < 1:
+            raise ValueError(f"Expected `num_classes` to be at least 1, but got {num_classes}")
+        self.num_classes = num_classes
+        self.class_stats = ClassStatsBuffers(num_classes)
+        if class_stats is not None:
+            self.class_stats.assign(class_stats)
+
+    @property
+    def num_logits(self) -> int:
+        """C, the width of the classifier: K + 1 with background last."""
+        return self.num_classes + 1
+
+    def init_bias(self) -> float:
+        """Initial bias of the classifier."""
+        return 0.0
+
+    def draw_mask(
+        self,
+        gt_classes: torch.Tensor,
+        verified: torch.Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> torch.Tensor | None:
+        """Everything random about the loss, drawn once a step.
+
+        Args:
+            gt_classes: (R,).
+            verified: (R, K) bool, which classes LVIS verified in each RoI's image; None = all.
+            generator: source of randomness.
+
+        Returns:
+            (R, C) weights that :meth:`forward` takes as ``mask``, or None.
+        """
+        return None
+
+    def forward(
+        self, logits: torch.Tensor, gt_classes: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Loss of every RoI, unreduced. Pure: no randomness, no state change, input untouched.
+
+        Args:
+            logits: (R, C).
+            gt_classes: (R,) in [0, K].
+            mask: what :meth:`draw_mask` returned for this step.
+
+        Returns:
+            (R,).
+        """
+        raise NotImplementedError
+
+    def predict_probs(self, logits: torch.Tensor) -> torch.Tensor:
+        """Probabilities (R, K + 1), background last, from logits (R, C)."""
+        return logits.softmax(dim=-1)
+
+    @torch.no_grad()
+    def update_state(self, logits: torch.Tensor, gt_classes: torch.Tensor) -> None:
+        """Update running statistics. The predictor calls it once a training step."""
+        return None
+
+    def require_class_stats(self) -> ClassStatsBuffers:
+        """The class statistics; raises while they are unset.
+
+        Raises:
+            ValueError: saying where statistics come from.
+        """
+        if not self.class_stats.is_set:
+            raise ValueError(
+                f"{type(self).__name__} needs class statistics and has none: pass `class_stats`, "
+                "build the model with a registered DATASETS.TRAIN, or load a checkpoint that "
+                "holds them"
+            )
+        return self.class_stats

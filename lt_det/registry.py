@@ -1,0 +1,57 @@
+"""What losses, classifiers, samplers and calibrators share: a name, a config node, its keys.
+
+Keyword-only parameters of a registered class **are** its config keys. A class
+``BalancedSoftmaxLoss(num_classes, class_stats, *, tau=1.0)`` therefore has the node
+``BALANCED_SOFTMAX`` with the key ``TAU: 1.0``, without a line written for it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fvcore.common.registry import Registry
+
+__all__ = ["hyper_parameters", "kwargs_from_node", "lookup", "node_name"]
+
+
+def lookup(registry: Registry, name: str, key: str) -> type:
+    """The class registered as ``name``.
+
+    Raises:
+        ValueError: naming the config key and the names that exist.
+    """
+    if name not in registry:
+        raise ValueError(f"Unknown {key} {name!r}. Registered: {', '.join(names(registry))}")
+    return registry.get(name)
+
+
+def names(registry: Registry) -> list[str]:
+    """Registered names, sorted."""
+    return sorted(name for name, _ in registry)
+
+
+def node_name(cls: type, suffix: str) -> str:
+    """UPPER_SNAKE class name without ``suffix``: BalancedSoftmaxLoss -> BALANCED_SOFTMAX."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__.removesuffix(suffix)).upper()
+
+
+def hyper_parameters(cls: type) -> dict[str, Any]:
+    """Keyword-only constructor parameters of ``cls`` with their defaults.
+
+    Raises:
+        ValueError: if a parameter has no default, because a config key needs one.
+    """
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    hyper = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    without = [name for name, default in hyper.items() if default is inspect.Parameter.empty]
+    if without:
+        raise ValueError(f"{cls.__name__}: hyper-parameters {without} need default values")
+    return hyper
+
+
+def kwargs_from_node(node: Mapping[str, Any], hyper: Iterable[str]) -> dict[str, Any]:
+    """Constructor arguments from a config node whose keys are the upper-case names."""
+    return {name: node[name.upper()] for name in hyper}
