@@ -1,0 +1,98 @@
+"""``add_lt_det_config(cfg)``: registers everything and adds every key.
+
+Defaults leave Detectron2 as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from detectron2.config import CfgNode
+from fvcore.common.registry import Registry
+
+from lt_det.class_stats import check_group_thresholds
+from lt_det.compat import check_detectron2
+from lt_det.data.openmoji import register_all_openmoji
+from lt_det.data.samplers import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY
+from lt_det.losses import BOX_CLS_LOSS_REGISTRY
+from lt_det.modeling.box_predictor import LOSS_SUFFIX
+from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX
+from lt_det.registry import hyper_parameters, node_name
+
+__all__ = ["add_lt_det_config", "check_config"]
+
+logger = logging.getLogger(__name__)
+
+
+def add_lt_det_config(cfg: CfgNode) -> None:
+    """Add lt_det's keys to a config from ``detectron2.config.get_cfg()``.
+
+    Classes registered outside lt_det before this call get their keys too.
+
+    Raises:
+        ImportError: if the installed Detectron2 is too old.
+    """
+    check_detectron2()
+    register_all_openmoji()
+
+    box_head = cfg.MODEL.ROI_BOX_HEAD
+    # The classification loss. Each registered loss has a node of its own parameters.
+    box_head.CLS_LOSS = CfgNode({"NAME": "SoftmaxLoss", "WEIGHT": 1.0})
+    _add_nodes(box_head.CLS_LOSS, BOX_CLS_LOSS_REGISTRY, LOSS_SUFFIX)
+    # The layer from features to logits.
+    box_head.CLASSIFIER = CfgNode({"NAME": "LinearClassifier"})
+    # Start training with a fresh classifier instead of the one in MODEL.WEIGHTS.
+    box_head.CLASSIFIER.REINIT = False
+    _add_nodes(box_head.CLASSIFIER, CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX)
+
+    # Class statistics: "" computes them from DATASETS.TRAIN, "checkpoint" takes them from the
+    # checkpoint, anything else is a file written by ClassStats.save.
+    cfg.DATASETS.CLASS_STATS_FILE = ""
+    # rare <= first < common <= second < frequent, in training images.
+    cfg.DATASETS.GROUP_THRESHOLDS = (10, 100)
+
+    # Count classes as the training sampler shows them, not as the data set has them.
+    cfg.DATALOADER.REPEAT_CORRECTED = False
+    _add_nodes(cfg.DATALOADER, TRAIN_SAMPLER_REGISTRY, SAMPLER_SUFFIX)
+
+    # Globs over parameter names (fnmatch). Everything else is frozen.
+    cfg.SOLVER.TRAINABLE_PARAMS = ("*",)
+    # "float16" or "bfloat16", with SOLVER.AMP.ENABLED, on GPU and CPU.
+    cfg.SOLVER.AMP.PRECISION = "float16"
+
+
+def check_config(cfg: CfgNode) -> None:
+    """Raise on contradictions between keys, warn of combinations that correct twice.
+
+    Raises:
+        ValueError: saying which key to change.
+    """
+    check_group_thresholds(cfg.DATASETS.GROUP_THRESHOLDS)
+    loss = cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS
+    if not cfg.MODEL.ROI_HEADS.NAME.startswith("LT") and loss.NAME != "SoftmaxLoss":
+        raise ValueError(
+            f"MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME {loss.NAME!r} has no effect under "
+            f"MODEL.ROI_HEADS.NAME {cfg.MODEL.ROI_HEADS.NAME!r}: use 'LTStandardROIHeads'"
+        )
+    if cfg.SOLVER.AMP.PRECISION not in ("float16", "bfloat16"):
+        raise ValueError(
+            "Expected SOLVER.AMP.PRECISION to be 'float16' or 'bfloat16', but got "
+            f"{cfg.SOLVER.AMP.PRECISION!r}"
+        )
+    balanced = loss.NAME in ("BalancedSoftmaxLoss", "BalancedSigmoidLoss")
+    if (
+        balanced
+        and cfg.DATALOADER.SAMPLER_TRAIN == "ClassAwareTrainingSampler"
+        and not cfg.DATALOADER.REPEAT_CORRECTED
+    ):
+        logger.warning(
+            "%s with class-aware sampling corrects the imbalance twice: set "
+            "DATALOADER.REPEAT_CORRECTED True to count classes as the sampler shows them",
+            loss.NAME,
+        )
+
+
+def _add_nodes(parent: CfgNode, registry: Registry, suffix: str) -> None:
+    for _, cls in registry:
+        keys = {name.upper(): default for name, default in hyper_parameters(cls).items()}
+        parent[node_name(cls, suffix)] = CfgNode(keys)

@@ -1,0 +1,1 @@
+"""Data sets, class statistics, samplers and loaders."""

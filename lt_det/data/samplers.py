@@ -1,0 +1,168 @@
+"""Training samplers for imbalanced data, as index streams.
+
+A sampler is registered in :data:`TRAIN_SAMPLER_REGISTRY` and built as
+``cls(dataset_dicts, num_classes, seed, **hyper_parameters)``; its keyword-only parameters are the
+config keys ``DATALOADER.<NODE>.<PARAM>``. Detectron2's own samplers keep their names and keys.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data.samplers import RepeatFactorTrainingSampler
+from detectron2.utils import comm
+from fvcore.common.registry import Registry
+from torch.utils.data import Sampler
+
+from lt_det.registry import hyper_parameters, kwargs_from_node, lookup, node_name
+
+__all__ = [
+    "TRAIN_SAMPLER_REGISTRY",
+    "ClassAwareTrainingSampler",
+    "build_train_sampler",
+    "image_weights_from_config",
+    "repeat_factors",
+]
+
+TRAIN_SAMPLER_REGISTRY = Registry("TRAIN_SAMPLER")
+TRAIN_SAMPLER_REGISTRY.__doc__ = "Training samplers beside Detectron2's own."
+
+# Suffix that is no part of a sampler's config node.
+SAMPLER_SUFFIX = "TrainingSampler"
+
+
+@TRAIN_SAMPLER_REGISTRY.register()
+class ClassAwareTrainingSampler(Sampler):
+    """Draws a class, then an image that contains it, with replacement, for ever.
+
+    Class-aware (class-balanced) sampling of Shen et al., "Relay Backpropagation", ECCV 2016, as
+    two streams: no repeated index list is built, which on LVIS would hold 55 million entries. An
+    image has several classes, so its other classes are seen along: class frequencies come out
+    flatter than the data's, not uniform.
+
+    Args:
+        dataset_dicts: training records; only ``category_id`` is read.
+        num_classes: K. Classes without an image are never drawn.
+        seed: the stream's seed, the same on every rank; None draws one and shares it.
+        power: a class is drawn with probability proportional to image_count ** power. 0 is
+            uniform, 0.5 square-root sampling, 1 follows the data.
+
+    Raises:
+        ValueError: if no record has an annotation or ``power`` is not in [0, 1].
+    """
+
+    # Draws are made in blocks: one multinomial call for each would dominate the loader.
+    _BLOCK = 4096
+
+    def __init__(
+        self,
+        dataset_dicts: Sequence[dict],
+        num_classes: int,
+        seed: int | None = None,
+        *,
+        power: float = 0.0,
+    ):
+        if not 0 <= power <= 1:
+            raise ValueError(f"Expected `power` to be in [0, 1], but got {power}")
+        self._seed = comm.shared_random_seed() if seed is None else int(seed)
+        self._num_images = len(dataset_dicts)
+        pairs = np.array(
+            sorted(
+                {
+                    (annotation["category_id"], index)
+                    for index, record in enumerate(dataset_dicts)
+                    for annotation in record["annotations"]
+                    if not annotation.get("iscrowd", 0)
+                }
+            ),
+            dtype=np.int64,
+        ).reshape(-1, 2)
+        if not len(pairs):
+            raise ValueError("ClassAwareTrainingSampler needs at least one annotated image")
+        # Images of class c are self._images[start[c] : start[c] + image_count[c]].
+        self._images = torch.from_numpy(pairs[:, 1].copy())
+        self._image_count = torch.from_numpy(np.bincount(pairs[:, 0], minlength=num_classes))
+        self._start = self._image_count.cumsum(0) - self._image_count
+        weight = self._image_count.double().pow(power) * (self._image_count > 0)
+        self._class_rate = weight / weight.sum()
+
+    def image_weights(self) -> np.ndarray:
+        """Expected draws of every image in an epoch of as many draws as images, shape (N,)."""
+        per_image = (self._class_rate / self._image_count.clamp(min=1)).repeat_interleave(
+            self._image_count
+        )
+        weights = torch.zeros(self._num_images, dtype=torch.float64)
+        return (self._num_images * weights.index_add_(0, self._images, per_image)).numpy()
+
+    def __iter__(self) -> Iterator[int]:
+        """This rank's share of the stream."""
+        yield from itertools.islice(
+            self._infinite_indices(), comm.get_rank(), None, comm.get_world_size()
+        )
+
+    def _infinite_indices(self) -> Iterator[int]:
+        generator = torch.Generator()
+        generator.manual_seed(self._seed)
+        while True:
+            classes = torch.multinomial(
+                self._class_rate, self._BLOCK, replacement=True, generator=generator
+            )
+            fraction = torch.rand(self._BLOCK, dtype=torch.float64, generator=generator)
+            offset = (fraction * self._image_count[classes]).long()
+            yield from self._images[self._start[classes] + offset].tolist()
+
+
+def build_train_sampler(cfg: CfgNode, dataset_dicts: Sequence[dict]) -> Sampler | None:
+    """The sampler ``DATALOADER.SAMPLER_TRAIN`` names.
+
+    Returns:
+        A sampler, or None for Detectron2's own names, which its loader builds itself.
+    """
+    name = cfg.DATALOADER.SAMPLER_TRAIN
+    if name == "RepeatFactorTrainingSampler":
+        # Built here only to keep Detectron2's log line for every category out of the log.
+        return RepeatFactorTrainingSampler(repeat_factors(cfg, dataset_dicts), seed=_seed(cfg))
+    if name not in TRAIN_SAMPLER_REGISTRY:
+        return None
+    cls = lookup(TRAIN_SAMPLER_REGISTRY, name, "DATALOADER.SAMPLER_TRAIN")
+    node = cfg.DATALOADER[node_name(cls, SAMPLER_SUFFIX)]
+    hyper = kwargs_from_node(node, hyper_parameters(cls))
+    return cls(dataset_dicts, cfg.MODEL.ROI_HEADS.NUM_CLASSES, _seed(cfg), **hyper)
+
+
+def image_weights_from_config(cfg: CfgNode, dataset_dicts: Sequence[dict]) -> np.ndarray | None:
+    """How often the configured sampler shows each image, relative to the others; None if equally."""
+    if cfg.DATALOADER.SAMPLER_TRAIN == "RepeatFactorTrainingSampler":
+        return repeat_factors(cfg, dataset_dicts).double().numpy()
+    sampler = build_train_sampler(cfg, dataset_dicts)
+    return None if sampler is None else sampler.image_weights()
+
+
+def repeat_factors(cfg: CfgNode, dataset_dicts: Sequence[dict]) -> torch.Tensor:
+    """Detectron2's repeat factor of each image, without its log line for each category."""
+    with _quiet("detectron2.data.samplers.distributed_sampler"):
+        return RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
+            dataset_dicts, cfg.DATALOADER.REPEAT_THRESHOLD, sqrt=cfg.DATALOADER.REPEAT_SQRT
+        )
+
+
+def _seed(cfg: CfgNode) -> int | None:
+    """Detectron2 seeds samplers at random when ``SEED`` is negative; so do these."""
+    return cfg.SEED if cfg.SEED >= 0 else None
+
+
+@contextlib.contextmanager
+def _quiet(logger_name: str) -> Iterator[None]:
+    logger = logging.getLogger(logger_name)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

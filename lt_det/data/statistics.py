@@ -1,0 +1,124 @@
+"""Class statistics of any registered data set, cached by the annotation file's content."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog, get_detection_dataset_dicts
+from detectron2.utils.file_io import PathManager
+
+from lt_det.class_stats import ClassStats
+
+__all__ = ["FROM_CHECKPOINT", "class_stats_from_config", "compute_class_stats", "training_dicts"]
+
+logger = logging.getLogger(__name__)
+
+# Value of DATASETS.CLASS_STATS_FILE for a model that takes its statistics from its checkpoint.
+FROM_CHECKPOINT = "checkpoint"
+# Part of the cache key: raise it when counting changes.
+_CACHE_VERSION = 1
+
+
+def training_dicts(cfg: CfgNode) -> list[dict]:
+    """Dicts of ``DATASETS.TRAIN``, filtered as Detectron2's training loader does."""
+    return get_detection_dataset_dicts(
+        cfg.DATASETS.TRAIN,
+        filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
+        min_keypoints=cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE
+        if cfg.MODEL.KEYPOINT_ON
+        else 0,
+        proposal_files=cfg.DATASETS.PROPOSAL_FILES_TRAIN if cfg.MODEL.LOAD_PROPOSALS else None,
+    )
+
+
+def class_stats_from_config(cfg: CfgNode) -> ClassStats | None:
+    """Statistics the config asks for.
+
+    ``DATASETS.CLASS_STATS_FILE``: "" computes them from ``DATASETS.TRAIN``, "checkpoint" leaves
+    them to the checkpoint (None is returned), anything else is a file of ``ClassStats.save``.
+
+    Raises:
+        ValueError: if they are not of ``MODEL.ROI_HEADS.NUM_CLASSES`` classes.
+    """
+    source = cfg.DATASETS.CLASS_STATS_FILE
+    num_classes = cfg.MODEL.ROI_HEADS.NUM_CLASSES
+    if source == FROM_CHECKPOINT or (not source and not cfg.DATASETS.TRAIN):
+        return None
+    if source:
+        stats = ClassStats.load(source)
+    elif cfg.DATALOADER.REPEAT_CORRECTED:
+        stats = _repeat_corrected(cfg)
+    else:
+        stats = compute_class_stats(cfg.DATASETS.TRAIN, num_classes)
+    if stats.num_classes != num_classes:
+        raise ValueError(
+            f"MODEL.ROI_HEADS.NUM_CLASSES is {num_classes}, but the class statistics of "
+            f"{source or cfg.DATASETS.TRAIN} are of {stats.num_classes} classes"
+        )
+    return stats
+
+
+def compute_class_stats(dataset_names: str | Sequence[str], num_classes: int) -> ClassStats:
+    """Count the classes of registered data sets, or read the count from the cache.
+
+    The cache lies in ``$LT_DET_CACHE`` (default ``~/.cache/lt_det``) and is keyed by the content
+    of the annotation files. Sets that are registered without a ``json_file`` are counted anew.
+    """
+    names = [dataset_names] if isinstance(dataset_names, str) else list(dataset_names)
+    cache_file = _cache_file(names, num_classes)
+    if cache_file is not None and cache_file.is_file():
+        try:
+            return ClassStats.load(cache_file)
+        except ValueError:
+            logger.warning("Counting again: the cached %s is damaged", cache_file)
+    dicts = get_detection_dataset_dicts(names, filter_empty=False)
+    check_num_classes(names, num_classes)
+    stats = ClassStats.from_dicts(dicts, num_classes)
+    if cache_file is not None:
+        try:
+            stats.save(cache_file)
+        except OSError as error:
+            logger.warning("Class statistics are not cached: %s", error)
+    return stats
+
+
+def check_num_classes(dataset_names: Sequence[str], num_classes: int) -> None:
+    """Raise ValueError if a loaded data set names another number of classes."""
+    for name in dataset_names:
+        classes = MetadataCatalog.get(name).get("thing_classes")
+        if classes is not None and len(classes) != num_classes:
+            raise ValueError(
+                f"MODEL.ROI_HEADS.NUM_CLASSES is {num_classes}, but data set {name!r} has "
+                f"{len(classes)} classes: set MODEL.ROI_HEADS.NUM_CLASSES {len(classes)}"
+            )
+
+
+def _repeat_corrected(cfg: CfgNode) -> ClassStats:
+    """Statistics of what the training sampler shows, in expectation."""
+    # Imported here: the sampler of a class-aware stream is built from statistics itself.
+    from lt_det.data.samplers import image_weights_from_config
+
+    dicts = training_dicts(cfg)
+    check_num_classes(cfg.DATASETS.TRAIN, cfg.MODEL.ROI_HEADS.NUM_CLASSES)
+    return ClassStats.from_dicts(
+        dicts, cfg.MODEL.ROI_HEADS.NUM_CLASSES, image_weights_from_config(cfg, dicts)
+    )
+
+
+def _cache_file(names: Sequence[str], num_classes: int) -> Path | None:
+    digest = hashlib.sha256(f"{_CACHE_VERSION} {num_classes}".encode())
+    for name in names:
+        json_file = MetadataCatalog.get(name).get("json_file")
+        path = json_file and PathManager.get_local_path(json_file)
+        if not path or not os.path.isfile(path):
+            return None
+        with open(path, "rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    folder = Path(os.environ.get("LT_DET_CACHE", Path.home() / ".cache" / "lt_det"))
+    return folder / "class_stats" / f"{digest.hexdigest()}.json"

@@ -1,0 +1,1 @@
+"""Training: one stage or two."""

@@ -1,0 +1,88 @@
+"""Stage 2 of decoupled training: which parameters train, and what frozen modules do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from detectron2.engine import HookBase
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
+
+__all__ = ["FrozenModulesInEval", "freeze_parameters"]
+
+logger = logging.getLogger(__name__)
+
+
+def freeze_parameters(model: nn.Module, trainable: Sequence[str]) -> None:
+    """Let only the parameters whose names match one of the globs train.
+
+    A parameter that the model itself keeps frozen (Detectron2's ``FREEZE_AT``) stays frozen under
+    a glob that also matches others.
+
+    Args:
+        model: the model, before its optimiser is built.
+        trainable: ``SOLVER.TRAINABLE_PARAMS``, ``fnmatch`` patterns over full parameter names.
+
+    Raises:
+        ValueError: if a glob matches no parameter, or nothing is left to train.
+    """
+    parameters = dict(model.named_parameters())
+    for glob in trainable:
+        if not any(fnmatchcase(name, glob) for name in parameters):
+            raise ValueError(
+                f"SOLVER.TRAINABLE_PARAMS: {glob!r} matches no parameter. Names look like "
+                f"{_examples(list(parameters))}"
+            )
+    for name, parameter in parameters.items():
+        if not any(fnmatchcase(name, glob) for glob in trainable):
+            parameter.requires_grad_(False)
+    names = [name for name, parameter in parameters.items() if parameter.requires_grad]
+    if not names:
+        raise ValueError(f"SOLVER.TRAINABLE_PARAMS {tuple(trainable)} leaves nothing to train")
+    if len(names) < len(parameters):
+        logger.info("Training %d of %d parameters: %s", len(names), len(parameters), names[:10])
+
+
+class FrozenModulesInEval(HookBase):
+    """Keeps norm and dropout modules without trainable parameters in eval mode.
+
+    A frozen batch norm in training mode would still normalise by the batch and move its running
+    statistics. Detectron2's evaluation puts the whole model back into training mode, so the mode
+    is set again before every step.
+    """
+
+    def __init__(self, model: nn.Module):
+        self._modules = frozen_modules(model)
+
+    def before_step(self) -> None:
+        """Set the mode."""
+        for module in self._modules:
+            module.eval()
+
+
+def frozen_modules(model: nn.Module) -> list[nn.Module]:
+    """Norm layers whose parameters are all frozen, and dropout below frozen parts.
+
+    Without any frozen parameter this is empty. A dropout layer has no parameters of its own: it
+    is frozen if the module that holds it has parameters and none of them trains.
+    """
+    frozen = []
+    for parent in model.modules():
+        parameters = list(parent.parameters())
+        parent_is_frozen = bool(parameters) and not any(p.requires_grad for p in parameters)
+        for child in parent.children():
+            is_frozen_norm = isinstance(child, _NormBase) and not any(
+                p.requires_grad for p in child.parameters()
+            )
+            if parent_is_frozen and isinstance(child, (_NormBase, _DropoutNd)):
+                frozen.append(child)
+            elif is_frozen_norm and list(child.parameters()):
+                frozen.append(child)
+    return frozen
+
+
+def _examples(names: list[str]) -> list[str]:
+    return names[:2] + names[-2:]

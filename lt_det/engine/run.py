@@ -1,0 +1,61 @@
+"""One job of ``tools/train_net.py``: config, then training or evaluation."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+
+from detectron2.config import CfgNode, get_cfg
+from detectron2.engine import default_setup
+
+from lt_det.config import add_lt_det_config, check_config
+from lt_det.data.statistics import FROM_CHECKPOINT
+from lt_det.engine.checkpoint import LTCheckpointer
+from lt_det.engine.trainer import LTTrainer
+
+__all__ = ["config_from_args", "evaluate", "run_from_args", "train"]
+
+
+def config_from_args(args: argparse.Namespace) -> CfgNode:
+    """The frozen config of ``--config-file``, ``--eval-only`` and the trailing options."""
+    cfg = get_cfg()
+    add_lt_det_config(cfg)
+    if args.config_file:
+        cfg.merge_from_file(args.config_file)
+    cfg.merge_from_list(args.opts)
+    if args.eval_only and not cfg.DATASETS.CLASS_STATS_FILE:
+        # Evaluation reads no training set.
+        cfg.DATASETS.CLASS_STATS_FILE = FROM_CHECKPOINT
+    cfg.freeze()
+    return cfg
+
+
+def run_from_args(args: argparse.Namespace) -> dict:
+    """Train or evaluate as Detectron2's command line arguments say; returns the results."""
+    quiet_third_party_warnings()
+    cfg = config_from_args(args)
+    default_setup(cfg, args)
+    return evaluate(cfg, resume=args.resume) if args.eval_only else train(cfg, args.resume)
+
+
+def train(cfg: CfgNode, resume: bool = False) -> dict:
+    """Train and return the results of the last evaluation."""
+    trainer = LTTrainer(cfg)
+    trainer.resume_or_load(resume=resume)
+    trainer.train()
+    return getattr(trainer, "_last_eval_results", {})
+
+
+def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
+    """Evaluate ``MODEL.WEIGHTS`` (or the last checkpoint with ``resume``) on ``DATASETS.TEST``."""
+    check_config(cfg)
+    model = LTTrainer.build_model(cfg)
+    LTCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    return LTTrainer.test(cfg, model)
+
+
+def quiet_third_party_warnings() -> None:
+    """Hide deprecation warnings of libraries that a user of lt_det can do nothing about."""
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+    warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
+    warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release")

@@ -1,0 +1,13 @@
+"""Box heads. Importing this package registers the ROI heads and classifiers."""
+
+from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
+from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY, CosineClassifier, LinearClassifier
+from lt_det.modeling.roi_heads import LTStandardROIHeads
+
+__all__ = [
+    "CLASSIFIER_REGISTRY",
+    "CosineClassifier",
+    "LTFastRCNNOutputLayers",
+    "LTStandardROIHeads",
+    "LinearClassifier",
+]

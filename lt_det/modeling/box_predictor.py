@@ -1,0 +1,209 @@
+"""The box predictor: a classifier, a loss that owns its logit layout, and box regression.
+
+Shape shorthand: see :mod:`lt_det.losses.base`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec, cat
+from detectron2.modeling.roi_heads import FastRCNNOutputLayers
+from detectron2.structures import Instances
+from detectron2.utils.events import get_event_storage
+from torch import nn
+
+from lt_det.class_stats import ClassStats
+from lt_det.data.statistics import class_stats_from_config
+from lt_det.losses import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
+from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX, LinearClassifier
+from lt_det.registry import hyper_parameters, kwargs_from_node, lookup, node_name
+
+__all__ = ["LTFastRCNNOutputLayers", "box_predictors", "build_box_cls_loss", "build_classifier"]
+
+logger = logging.getLogger(__name__)
+LOSS_SUFFIX = "Loss"
+
+
+class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
+    """Detectron2's box predictor with an exchangeable classifier and classification loss.
+
+    With the plain losses and the same weights it is Detectron2's: gradients and detections are
+    bit-identical, loss values differ by rounding (a mean of R values against a fused mean).
+    """
+
+    @configurable
+    def __init__(
+        self,
+        input_shape: ShapeSpec,
+        *,
+        num_classes: int,
+        cls_loss: BoxClsLoss,
+        classifier: nn.Module | None = None,
+        **kwargs,
+    ):
+        """
+        Args:
+            input_shape: shape of the features that reach this module.
+            num_classes: K.
+            cls_loss: the classification loss; decides the number of logits and their activation.
+            classifier: a layer from D features to ``cls_loss.num_logits`` logits with a method
+                ``reset(bias)``; None is a :class:`LinearClassifier`.
+            kwargs: see :class:`FastRCNNOutputLayers`.
+
+        Raises:
+            ValueError: if the loss is of another number of classes.
+        """  # noqa: D205, D212 - Detectron2's own layout of constructor docstrings
+        super().__init__(input_shape, num_classes=num_classes, **kwargs)
+        if cls_loss.num_classes != num_classes:
+            raise ValueError(
+                f"Expected a loss of {num_classes} classes, but `cls_loss` "
+                f"{type(cls_loss).__name__} has {cls_loss.num_classes}"
+            )
+        self.cls_loss = cls_loss
+        self.cls_score = classifier or LinearClassifier(
+            self.cls_score.in_features, cls_loss.num_logits
+        )
+        self.reset_classifier()
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
+        """Build loss and classifier from ``MODEL.ROI_BOX_HEAD``."""
+        box_head = cfg.MODEL.ROI_BOX_HEAD
+        for key in ("USE_SIGMOID_CE", "USE_FED_LOSS"):
+            if box_head[key]:
+                raise ValueError(
+                    f"MODEL.ROI_BOX_HEAD.{key} is Detectron2's own loss and cannot be combined "
+                    f"with MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME {box_head.CLS_LOSS.NAME!r}: set it "
+                    "to False and choose the loss by CLS_LOSS.NAME"
+                )
+        arguments = super().from_config(cfg, input_shape)
+        cls_loss = build_box_cls_loss(cfg, available_class_stats(cfg))
+        input_size = input_shape.channels * (input_shape.width or 1) * (input_shape.height or 1)
+        arguments["cls_loss"] = cls_loss
+        arguments["classifier"] = build_classifier(cfg, input_size, cls_loss.num_logits)
+        arguments["loss_weight"] = {
+            **arguments["loss_weight"],
+            "loss_cls": box_head.CLS_LOSS.WEIGHT,
+        }
+        return arguments
+
+    def reset_classifier(self) -> None:
+        """Initialise the classifier anew, with the loss's initial bias."""
+        self.cls_score.reset(self.cls_loss.init_bias())
+
+    def losses(
+        self, predictions: tuple[torch.Tensor, torch.Tensor], proposals: list[Instances]
+    ) -> dict[str, torch.Tensor]:
+        """``loss_cls`` and ``loss_box_reg``, both normalised by R as in Detectron2.
+
+        A frozen box regression has no ``loss_box_reg``: it would be a constant.
+
+        Args:
+            predictions: logits (R, C) and deltas.
+            proposals: with ``gt_classes``, ``proposal_boxes`` and, if any is foreground,
+                ``gt_boxes``.
+        """
+        logits, deltas = predictions
+        gt_classes = _concatenate([p.gt_classes for p in proposals], logits.new_empty(0).long())
+        losses = {"loss_cls": self.classification_loss(logits, gt_classes)}
+        if deltas.requires_grad or not torch.is_grad_enabled():
+            boxes = [p.proposal_boxes.tensor for p in proposals]
+            # Without gt_boxes all RoIs of the image are background, and their boxes are not read.
+            targets = [
+                (p.gt_boxes if p.has("gt_boxes") else p.proposal_boxes).tensor for p in proposals
+            ]
+            no_box = deltas.new_empty(0, 4)
+            losses["loss_box_reg"] = self.box_reg_loss(
+                _concatenate(boxes, no_box), _concatenate(targets, no_box), deltas, gt_classes
+            )
+        return {name: loss * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
+
+    def classification_loss(self, logits: torch.Tensor, gt_classes: torch.Tensor) -> torch.Tensor:
+        """Mean over RoIs of the classification loss; zero, with a gradient, without RoIs."""
+        logits = _at_least_float32(logits)
+        _log_accuracy(logits.detach(), gt_classes, self.num_classes)
+        mask = self.cls_loss.draw_mask(gt_classes)
+        loss = self.cls_loss(logits, gt_classes, mask).sum() / max(len(gt_classes), 1)
+        if self.training:
+            self.cls_loss.update_state(logits.detach(), gt_classes)
+        return loss
+
+    def predict_probs(
+        self, predictions: tuple[torch.Tensor, torch.Tensor], proposals: list[Instances]
+    ) -> tuple[torch.Tensor, ...]:
+        """Probabilities (R_i, K + 1) of each image's RoIs, background last."""
+        logits, _ = predictions
+        probs = self.cls_loss.predict_probs(_at_least_float32(logits))
+        return probs.split([len(p) for p in proposals])
+
+
+def box_predictors(model: nn.Module) -> Iterator[LTFastRCNNOutputLayers]:
+    """All of lt_det's box predictors inside ``model``."""
+    return (m for m in model.modules() if isinstance(m, LTFastRCNNOutputLayers))
+
+
+def build_box_cls_loss(cfg: CfgNode, class_stats: ClassStats | None) -> BoxClsLoss:
+    """Build the loss ``MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME``."""
+    node = cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS
+    cls = lookup(BOX_CLS_LOSS_REGISTRY, node.NAME, "MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME")
+    hyper = kwargs_from_node(node[node_name(cls, LOSS_SUFFIX)], hyper_parameters(cls))
+    return cls(cfg.MODEL.ROI_HEADS.NUM_CLASSES, class_stats, **hyper)
+
+
+def build_classifier(cfg: CfgNode, input_size: int, num_logits: int) -> nn.Module:
+    """Build the classifier ``MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME``."""
+    node = cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER
+    cls = lookup(CLASSIFIER_REGISTRY, node.NAME, "MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME")
+    hyper = kwargs_from_node(node[node_name(cls, CLASSIFIER_SUFFIX)], hyper_parameters(cls))
+    return cls(input_size, num_logits, **hyper)
+
+
+def available_class_stats(cfg: CfgNode) -> ClassStats | None:
+    """Statistics by the config, or None where the training set is not on this machine.
+
+    A model is also built to be evaluated or to predict, which needs no training set: its
+    checkpoint holds the statistics. Training without any raises in the loss that needs them.
+    """
+    try:
+        return class_stats_from_config(cfg)
+    except FileNotFoundError as error:
+        if cfg.DATASETS.CLASS_STATS_FILE:
+            raise
+        logger.warning("No class statistics, a checkpoint has to provide them: %s", error)
+        return None
+
+
+def _concatenate(tensors: list[torch.Tensor], empty: torch.Tensor) -> torch.Tensor:
+    return cat(tensors, dim=0) if tensors else empty
+
+
+def _at_least_float32(logits: torch.Tensor) -> torch.Tensor:
+    """Losses and probabilities of half-precision logits are computed in float32."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def _log_accuracy(logits: torch.Tensor, gt_classes: torch.Tensor, num_classes: int) -> None:
+    """Training accuracy under Detectron2's names, for any logit layout.
+
+    Without a background column (C = K) nothing can be predicted as background, so only the
+    accuracy on foreground RoIs has a meaning.
+    """
+    if not len(gt_classes):
+        return
+    storage = get_event_storage()
+    predicted = logits.argmax(dim=1)
+    foreground = gt_classes < num_classes
+    num_foreground = int(foreground.sum())
+    correct = predicted == gt_classes
+    if logits.shape[1] > num_classes:
+        storage.put_scalar("fast_rcnn/cls_accuracy", float(correct.float().mean()))
+    if num_foreground:
+        accuracy = float(correct[foreground].float().mean())
+        storage.put_scalar("fast_rcnn/fg_cls_accuracy", accuracy)
+        if logits.shape[1] > num_classes:
+            missed = float((predicted[foreground] == num_classes).float().mean())
+            storage.put_scalar("fast_rcnn/false_negative", missed)

@@ -1,0 +1,75 @@
+"""Classifier layers of the box head: features h -> logits z.
+
+A classifier is registered in :data:`CLASSIFIER_REGISTRY` and built as
+``cls(input_size, num_logits, **hyper_parameters)``; its keyword-only parameters are the config
+keys ``MODEL.ROI_BOX_HEAD.CLASSIFIER.<NODE>.<PARAM>``. The layer is the predictor's ``cls_score``,
+so the parameters of the linear one are named as in Detectron2's checkpoints.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from fvcore.common.registry import Registry
+from torch import nn
+
+__all__ = ["CLASSIFIER_REGISTRY", "CLASSIFIER_SUFFIX", "CosineClassifier", "LinearClassifier"]
+
+CLASSIFIER_REGISTRY = Registry("CLASSIFIER")
+CLASSIFIER_REGISTRY.__doc__ = "Classifier layers of :class:`LTFastRCNNOutputLayers`."
+CLASSIFIER_SUFFIX = "Classifier"
+
+
+@CLASSIFIER_REGISTRY.register()
+class LinearClassifier(nn.Linear):
+    """Detectron2's classifier: z = W h + b, weights from N(0, 0.01)."""
+
+    def __init__(self, input_size: int, num_logits: int):
+        super().__init__(input_size, num_logits)
+        self.reset(0.0)
+
+    def reset(self, bias: float) -> None:
+        """Initialise anew, as Detectron2 does, with the given bias."""
+        nn.init.normal_(self.weight, std=0.01)
+        nn.init.constant_(self.bias, bias)
+
+
+@CLASSIFIER_REGISTRY.register()
+class CosineClassifier(nn.Module):
+    """Normalised classifier: z_j = scale <W_j, h> / (|W_j| |h|) + b_j.
+
+    Gidaris and Komodakis, "Dynamic Few-Shot Visual Learning without Forgetting", CVPR 2018. The
+    bias is kept, unlike there, because sigmoid losses start from a prior probability.
+
+    Args:
+        input_size: D, the size of h.
+        num_logits: C.
+        scale: factor on the cosine; 20 in Seesaw loss's and ECM's code.
+        learned_scale: train the scale.
+
+    Raises:
+        ValueError: if ``scale`` is not positive.
+    """
+
+    def __init__(
+        self, input_size: int, num_logits: int, *, scale: float = 20.0, learned_scale: bool = False
+    ):
+        super().__init__()
+        if not scale > 0:
+            raise ValueError(f"Expected `scale` to be > 0, but got {scale}")
+        self.weight = nn.Parameter(torch.empty(num_logits, input_size))
+        self.bias = nn.Parameter(torch.empty(num_logits))
+        self.scale = nn.Parameter(torch.tensor(float(scale)), requires_grad=learned_scale)
+        self._initial_scale = float(scale)
+        self.reset(0.0)
+
+    def reset(self, bias: float) -> None:
+        """Initialise anew with the given bias."""
+        nn.init.normal_(self.weight, std=0.01)
+        nn.init.constant_(self.bias, bias)
+        nn.init.constant_(self.scale, self._initial_scale)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits (R, C) of features (R, D)."""
+        cosine = F.linear(F.normalize(features, dim=1), F.normalize(self.weight, dim=1))
+        return self.scale * cosine + self.bias
