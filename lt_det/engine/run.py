@@ -7,13 +7,15 @@ import warnings
 
 from detectron2.config import CfgNode, get_cfg
 from detectron2.engine import default_setup
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
 
 from lt_det.config import add_lt_det_config, check_config
 from lt_det.data.statistics import FROM_CHECKPOINT
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.trainer import LTTrainer
 
-__all__ = ["config_from_args", "evaluate", "run_from_args", "train"]
+__all__ = ["config_from_args", "evaluate", "run_from_args", "setup", "train"]
 
 
 def config_from_args(args: argparse.Namespace) -> CfgNode:
@@ -23,18 +25,25 @@ def config_from_args(args: argparse.Namespace) -> CfgNode:
     if args.config_file:
         cfg.merge_from_file(args.config_file)
     cfg.merge_from_list(args.opts)
-    if args.eval_only and not cfg.DATASETS.CLASS_STATS_FILE:
+    if getattr(args, "eval_only", False) and not cfg.DATASETS.CLASS_STATS_FILE:
         # Evaluation reads no training set.
         cfg.DATASETS.CLASS_STATS_FILE = FROM_CHECKPOINT
     cfg.freeze()
     return cfg
 
 
-def run_from_args(args: argparse.Namespace) -> dict:
-    """Train or evaluate as Detectron2's command line arguments say; returns the results."""
+def setup(args: argparse.Namespace) -> CfgNode:
+    """Config, output folder, logs and seed of a job."""
     quiet_third_party_warnings()
     cfg = config_from_args(args)
     default_setup(cfg, args)
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="lt_det")
+    return cfg
+
+
+def run_from_args(args: argparse.Namespace) -> dict:
+    """Train or evaluate as Detectron2's command line arguments say; returns the results."""
+    cfg = setup(args)
     return evaluate(cfg, resume=args.resume) if args.eval_only else train(cfg, args.resume)
 
 

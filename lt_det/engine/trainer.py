@@ -26,7 +26,7 @@ from lt_det.engine.freeze import FrozenModulesInEval, freeze_parameters
 from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
 from lt_det.modeling.box_predictor import box_predictors
 
-__all__ = ["AutocastTrainer", "LTTrainer"]
+__all__ = ["AutocastTrainer", "LTTrainer", "initialize_from_weights"]
 
 logger = logging.getLogger(__name__)
 
@@ -106,19 +106,13 @@ class LTTrainer(DefaultTrainer):
     def resume_or_load(self, resume: bool = True) -> None:
         """Resume the last checkpoint, or start from ``MODEL.WEIGHTS``.
 
-        A start from ``MODEL.WEIGHTS`` takes class statistics from the data, not from the
-        checkpoint, and a fresh classifier with ``CLASSIFIER.REINIT``. A resume takes everything
-        from the checkpoint.
+        A resume takes everything, class statistics included, from the checkpoint; for a start see
+        :func:`initialize_from_weights`.
         """
-        resuming = resume and self.checkpointer.has_checkpoint()
-        reinit = self.cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT and not resuming
-        self.checkpointer.allow_other_classifier = reinit
-        super().resume_or_load(resume)
-        if not resuming:
-            assign_class_stats(self.model, class_stats_from_config(self.cfg))
-        if reinit:
-            for predictor in box_predictors(self.model):
-                predictor.reset_classifier()
+        if resume and self.checkpointer.has_checkpoint():
+            super().resume_or_load(resume=True)
+        else:
+            initialize_from_weights(self.cfg, self.model, self.checkpointer)
         if comm.is_main_process():
             _save_class_stats(self.model, self.cfg.OUTPUT_DIR)
 
@@ -134,15 +128,23 @@ class LTTrainer(DefaultTrainer):
         return LTLVISEvaluator(dataset_name, output_dir=folder)
 
 
-def assign_class_stats(model: nn.Module, stats: ClassStats | None) -> None:
-    """Give the statistics to every box predictor and log where they differ from a checkpoint's."""
-    if stats is None:
-        return
+def initialize_from_weights(cfg: CfgNode, model: nn.Module, checkpointer: LTCheckpointer) -> None:
+    """Start a training from ``MODEL.WEIGHTS``.
+
+    Class statistics are the training set's, not the checkpoint's, and a difference is logged.
+    With ``CLASSIFIER.REINIT`` the classifier starts anew, whatever the checkpoint's width.
+    """
+    stats = class_stats_from_config(cfg)
+    checkpointer.allow_other_classifier = cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT
+    checkpointer.load(cfg.MODEL.WEIGHTS, checkpointables=[])
     for predictor in box_predictors(model):
+        if cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT:
+            predictor.reset_classifier()
         buffers = predictor.cls_loss.class_stats
-        if buffers.is_set and buffers.value() != stats:
-            logger.info("Class statistics are the training set's, not those of MODEL.WEIGHTS")
-        buffers.assign(stats)
+        if stats is not None:
+            if buffers.is_set and buffers.value() != stats:
+                logger.info("Class statistics are the training set's, not those of MODEL.WEIGHTS")
+            buffers.assign(stats)
 
 
 def _save_class_stats(model: nn.Module, output_dir: str) -> None:

@@ -1,0 +1,139 @@
+"""Stage 2 on a feature bank: choose the schedule on a dev split, train, evaluate."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetMapper
+from detectron2.data.samplers import TrainingSampler
+from torch import nn
+
+from lt_det.data.samplers import build_train_sampler
+from lt_det.data.statistics import training_dicts
+from lt_det.engine.checkpoint import LTCheckpointer
+from lt_det.engine.feature_bank import FeatureBank, extract_features, train_classifier
+from lt_det.engine.run import setup
+from lt_det.engine.trainer import LTTrainer, initialize_from_weights
+from lt_det.evaluation.report import atomic_text
+
+__all__ = ["build_bank", "run_from_args", "select_schedule", "train_on_bank", "with_schedule"]
+
+logger = logging.getLogger(__name__)
+
+
+def build_bank(cfg: CfgNode, path: str | Path, num_views: int) -> FeatureBank:
+    """The bank of ``MODEL.WEIGHTS`` on ``DATASETS.TRAIN``, read from ``path`` if it is there.
+
+    The file's name carries a digest of what the features depend on, so a bank of other weights,
+    data or augmentation is never taken for this one.
+    """
+    path = Path(path)
+    path = path.with_name(f"{path.stem}_{_digest(cfg, num_views)}.pth")
+    if path.is_file():
+        return FeatureBank.load(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model = LTTrainer.build_model(cfg)
+    LTCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    dicts = training_dicts(cfg)
+    bank = extract_features(
+        model, dicts, DatasetMapper(cfg, is_train=True), num_views=num_views, seed=max(cfg.SEED, 0)
+    )
+    bank.save(path)
+    return bank
+
+
+def train_on_bank(cfg: CfgNode, bank: FeatureBank) -> nn.Module:
+    """Stage 2 by ``cfg`` on a bank: a model with a trained classifier."""
+    model = LTTrainer.build_model(cfg)
+    initialize_from_weights(cfg, model, LTCheckpointer(model))
+    dicts = training_dicts(cfg)
+    sampler = build_train_sampler(cfg, dicts) or TrainingSampler(len(dicts), seed=max(cfg.SEED, 0))
+    train_classifier(cfg, model, bank, sampler)
+    return model
+
+
+def select_schedule(
+    cfg: CfgNode,
+    bank: FeatureBank,
+    base_lrs: Sequence[float],
+    max_iters: Sequence[int],
+    dataset_name: str,
+    path: str | Path,
+) -> dict:
+    """Choose ``SOLVER.BASE_LR`` and ``MAX_ITER`` by box AP on a dev split.
+
+    Boxes alone are evaluated: the classifier decides boxes and masks alike, and masks cost most.
+
+    Args:
+        cfg: stage-2 config.
+        bank: features of its training set.
+        base_lrs: learning rates to try.
+        max_iters: lengths to try.
+        dataset_name: the dev split, never the one that is reported.
+        path: JSON file; trials it holds already are not run again.
+
+    Returns:
+        ``{"base_lr", "max_iter", "trials": [{"base_lr", "max_iter", "AP", "APr", ...}]}``.
+    """
+    trials = json.loads(Path(path).read_text())["trials"] if Path(path).is_file() else []
+    known = {(trial["base_lr"], trial["max_iter"]) for trial in trials}
+    for base_lr, max_iter in itertools.product(base_lrs, max_iters):
+        if (base_lr, max_iter) in known:
+            continue
+        trial_cfg = with_schedule(cfg, base_lr, max_iter)
+        model = train_on_bank(trial_cfg, bank)
+        model.roi_heads.mask_on = False
+        trial_cfg.defrost()
+        trial_cfg.DATASETS.TEST = (dataset_name,)
+        trial_cfg.OUTPUT_DIR = os.path.join(cfg.OUTPUT_DIR, "select")
+        metrics = LTTrainer.test(trial_cfg, model)["bbox"]
+        trials.append(
+            {"base_lr": base_lr, "max_iter": max_iter}
+            | {name: metrics[name] for name in ("AP", "APr", "APc", "APf")}
+        )
+        best = max(trials, key=lambda trial: trial["AP"])
+        chosen = {"base_lr": best["base_lr"], "max_iter": best["max_iter"], "trials": trials}
+        with atomic_text(path) as file:
+            json.dump(chosen, file, indent=1)
+    return json.loads(Path(path).read_text())
+
+
+def with_schedule(cfg: CfgNode, base_lr: float, max_iter: int) -> CfgNode:
+    """``cfg`` with another rate and length; steps keep their relative positions."""
+    steps = [round(step * max_iter / cfg.SOLVER.MAX_ITER) for step in cfg.SOLVER.STEPS]
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SOLVER.BASE_LR, cfg.SOLVER.MAX_ITER, cfg.SOLVER.STEPS = base_lr, max_iter, tuple(steps)
+    cfg.freeze()
+    return cfg
+
+
+def _digest(cfg: CfgNode, num_views: int) -> str:
+    """What a bank depends on: weights by content, data, augmentation, RoI sampling, seed."""
+    digest = hashlib.sha256(Path(cfg.MODEL.WEIGHTS).read_bytes())
+    model = cfg.MODEL.clone()
+    model.ROI_BOX_HEAD.pop("CLS_LOSS")
+    model.ROI_BOX_HEAD.pop("CLASSIFIER")
+    for node in (model, cfg.INPUT, cfg.DATASETS.TRAIN, cfg.SEED, num_views):
+        digest.update(str(node).encode())
+    return digest.hexdigest()[:12]
+
+
+def run_from_args(args: argparse.Namespace) -> dict:
+    """The job of ``tools/train_classifier.py``; returns the results on ``DATASETS.TEST``."""
+    cfg = setup(args)
+    bank = build_bank(cfg, args.bank, args.num_views)
+    if args.base_lr and args.max_iter:
+        chosen = select_schedule(cfg, bank, args.base_lr, args.max_iter, args.dev, args.selection)
+        cfg = with_schedule(cfg, chosen["base_lr"], chosen["max_iter"])
+    model = train_on_bank(cfg, bank)
+    LTCheckpointer(model, cfg.OUTPUT_DIR).save("model_final")
+    return LTTrainer.test(cfg, model)

@@ -1,0 +1,82 @@
+"""The command of ``tools/run_study.py``: a study, its table and its pictures."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from lt_det.class_stats import ClassStats
+from lt_det.engine.study import Study, run_study, seed_folder
+from lt_det.evaluation.study_report import write_study_report
+from lt_det.evaluation.visualize import draw_predictions
+
+__all__ = ["PRESETS", "run_from_args"]
+
+_REPOSITORY = Path(__file__).parents[2]
+_STUDIES = _REPOSITORY / "configs" / "OpenMoji-InstanceSegmentation" / "studies"
+PRESETS = ("ci", "demo", "study")
+
+
+def run_from_args(args: argparse.Namespace) -> None:
+    """Run the study and print its tables."""
+    start = time.monotonic()
+    study = Study.load(args.study or _STUDIES / f"{args.preset}.yaml")
+    run_study(study, args.output, args.jobs)
+    minutes = (time.monotonic() - start) / 60
+    for dataset_name in study.test:
+        print("\n" + report(study, args.output, dataset_name))
+    pictures = draw(study, args.output)
+    print(f"{minutes:.1f} minutes. Tables: {args.output}/*.md, predictions: {pictures}")
+
+
+def report(study: Study, output_dir: str | Path, dataset_name: str) -> str:
+    """Write and return the tables of one test set."""
+    folders = {name: name for name in study.stage1}
+    names = {name: f"stage 1, {name}" for name in study.stage1}
+    for row in study.rows:
+        folders[row.name], names[row.name] = row.folder, row.name
+    runs = {
+        names[name]: [
+            seed_folder(output_dir, folder, seed) / "inference" / dataset_name
+            for seed in study.seeds
+        ]
+        for name, folder in folders.items()
+    }
+    first = seed_folder(output_dir, next(iter(study.stage1)), study.seeds[0])
+    return write_study_report(
+        Path(output_dir) / f"{dataset_name}.md",
+        runs,
+        {row.name: row.controls for row in study.rows},
+        ClassStats.load(first / "class_stats.json").groups(),
+        title=f"{dataset_name}",
+        notes=[_provenance(study)],
+    )
+
+
+def draw(study: Study, output_dir: str | Path) -> Path:
+    """Predictions of the last row's first seed beside ground truth, on the first test set."""
+    run = seed_folder(output_dir, study.rows[-1].folder, study.seeds[0])
+    results = run / "inference" / study.test[0] / "lvis_instances_results.json"
+    draw_predictions(study.test[0], results, run / "pictures")
+    return run / "pictures"
+
+
+def _provenance(study: Study) -> str:
+    """Command, commit, machine and seeds: what a figure needs to be repeated."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=_REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    command = " ".join([Path(sys.executable).name, *sys.argv])
+    return (
+        f"`{command}`, commit {commit or 'unknown'}, {platform.machine()} with "
+        f"{os.cpu_count()} cores, seeds {', '.join(map(str, study.seeds))}."
+    )

@@ -1,0 +1,118 @@
+"""Detections of an image in compact columns, and their form in the LVIS API."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pycocotools.mask as mask_utils
+import torch
+from detectron2.structures import Instances
+
+from lt_det.evaluation.report import atomic_text
+
+
+class ImageDetections(NamedTuple):
+    """Detections of one image.
+
+    Attributes:
+        image_id: id in the annotation file.
+        image_size: height, width in pixels.
+        classes: contiguous class indices [N].
+        scores: scores [N], float64, which holds every float exactly.
+        boxes: boxes [N, 4] as x, y, width, height in pixels, float32.
+        rles: compressed run-length codes of the masks [N]; None where the model has no masks.
+    """
+
+    image_id: int
+    image_size: tuple[int, int]
+    classes: np.ndarray
+    scores: np.ndarray
+    boxes: np.ndarray
+    rles: list[bytes] | None
+
+    @classmethod
+    def from_instances(
+        cls, image_id: int, image_size: tuple[int, int], instances: Instances
+    ) -> "ImageDetections":
+        """Copy what evaluation needs and encode the masks.
+
+        Args:
+            image_id: id in the annotation file.
+            image_size: height, width of the image, which masks must have.
+            instances: `pred_boxes`, `scores`, `pred_classes`, optionally `pred_masks` [N, H, W].
+
+        Raises:
+            ValueError: if values are not finite or masks have another size.
+        """
+        instances = instances.to("cpu")
+        scores = instances.scores.double().numpy()
+        # The subtraction is in float32, as Detectron2's BoxMode.convert does it.
+        boxes = instances.pred_boxes.tensor.clone()
+        boxes[:, 2:] -= boxes[:, :2]
+        if not (np.isfinite(scores).all() and torch.isfinite(boxes).all()):
+            raise ValueError(
+                f"image {image_id}: scores or boxes are not finite. The model has probably "
+                "diverged; check its training loss."
+            )
+        rles = None
+        if instances.has("pred_masks"):
+            rles = _encode_masks(image_id, image_size, instances.pred_masks)
+        classes = instances.pred_classes.numpy().astype(np.int32)
+        return cls(image_id, image_size, classes, scores, boxes.numpy(), rles)
+
+    def to_lvis(self, category_of: Mapping[int, int], tasks: Iterable[str]) -> list[dict[str, Any]]:
+        """Build the API's result dicts, new ones each time because the API writes into them.
+
+        Args:
+            category_of: contiguous class -> category id.
+            tasks: ``"bbox"`` adds boxes, ``"segm"`` masks. For the API's mask AP ask for
+                ``"segm"`` alone: beside a box, the API takes the box's area as the mask's.
+        """
+        records = [
+            {"image_id": self.image_id, "category_id": category_of[c], "score": s}
+            for c, s in zip(self.classes.tolist(), self.scores.tolist(), strict=True)
+        ]
+        if "bbox" in tasks:
+            for record, box in zip(records, self.boxes.tolist(), strict=True):
+                record["bbox"] = box
+        if "segm" in tasks and self.rles is not None:
+            for record, counts in zip(records, self.rles, strict=True):
+                record["segmentation"] = {"size": list(self.image_size), "counts": counts}
+        return records
+
+
+def write_predictions(
+    path: str | os.PathLike,
+    detections: Iterable[ImageDetections],
+    category_of: Mapping[int, int],
+    tasks: Iterable[str],
+) -> None:
+    """Write detections as an LVIS result file, one per line, never as one string in memory."""
+    with atomic_text(path) as f:
+        f.write("[")
+        separator = "\n"
+        for record in (r for d in detections for r in d.to_lvis(category_of, tasks)):
+            if "segmentation" in record:
+                counts = record["segmentation"]["counts"].decode("ascii")
+                record["segmentation"]["counts"] = counts
+            f.write(separator + json.dumps(record))
+            separator = ",\n"
+        f.write("\n]\n")
+
+
+def _encode_masks(image_id: int, image_size: tuple[int, int], masks: Any) -> list[bytes]:
+    """Run-length encode masks [N, H, W], a tensor or `BitMasks`."""
+    masks = torch.as_tensor(getattr(masks, "tensor", masks))
+    if len(masks) == 0:
+        return []
+    if tuple(masks.shape[1:]) != tuple(image_size):
+        raise ValueError(
+            f"image {image_id}: pred_masks have size {tuple(masks.shape[1:])}, the annotation file "
+            f"says {tuple(image_size)}. Resize the detections to the original picture "
+            "(detectron2.modeling.postprocessing.detector_postprocess)."
+        )
+    # The encoder wants contiguous columns: one transposing copy, then views.
+    columns = masks.bool().transpose(1, 2).contiguous().numpy().view(np.uint8)
+    return [rle["counts"] for rle in mask_utils.encode(columns.transpose(2, 1, 0))]

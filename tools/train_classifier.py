@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+"""Stage 2 on stored RoI features.
+
+Extracts the features once, chooses the schedule on a dev split, trains the classifier, evaluates.
+
+Example (one line):
+    python tools/train_classifier.py --bank output/bank.pth --base-lr 0.01 0.05
+    --max-iter 1000 4000 --dev openmoji_quick_dev --selection output/selection.json
+    --config-file configs/..._stage2.yaml MODEL.WEIGHTS output/stage1/model_final.pth
+"""
+
+import argparse
+
+from lt_det.engine.decoupled import run_from_args
+
+
+def main():
+    """Parse arguments and run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, help="a stage-2 config")
+    parser.add_argument("--bank", required=True, help="where the features are kept")
+    parser.add_argument("--num-views", type=int, default=2, help="visits to every training picture")
+    parser.add_argument("--base-lr", type=float, nargs="*", default=[], help="rates to try")
+    parser.add_argument("--max-iter", type=int, nargs="*", default=[], help="lengths to try")
+    parser.add_argument("--dev", help="data set on which rate and length are chosen")
+    parser.add_argument("--selection", help="JSON file of the trials; reused where it is complete")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="config keys and values")
+    run_from_args(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()
