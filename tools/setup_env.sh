@@ -239,7 +239,7 @@ install_detectron2_pypi() {
     local info=("$D2_PART"/site/sal_detectron2-*.dist-info)
     sed -i.bak '/^tools\//d' "${info[0]}/RECORD"
     sed -i.bak '/^Requires-Dist: black/d; s/^\(Requires-Dist: numpy\)<2/\1/' "${info[0]}/METADATA"
-    sed -i.bak 's/^Tag: cp310-none-any/Tag: py3-none-any/' "${info[0]}/WHEEL"
+    sed -i.bak 's/^Tag: .*/Tag: py3-none-any/' "${info[0]}/WHEEL"
     rm -f "${info[0]}"/*.bak
     replace_detectron2 "$1"
     mv "$D2_PART/site/detectron2" "${info[0]}" "$SITE/"
