@@ -12,12 +12,13 @@ import gc
 import json
 import logging
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
+from pycocotools import mask as mask_api
 
 __all__ = ["load_lvis_format", "read_annotation_file", "register_lvis_format"]
 
@@ -60,6 +61,8 @@ def load_lvis_format(
     """
     content = read_annotation_file(json_file)
     categories = sorted(content["categories"], key=lambda category: category["id"])
+    _check_unique(categories, "categories", json_file)
+    _check_unique(content["images"], "images", json_file)
     id_map = {category["id"]: index for index, category in enumerate(categories)}
     if dataset_name is not None:
         MetadataCatalog.get(dataset_name).set(
@@ -104,6 +107,13 @@ def read_annotation_file(json_file: str) -> dict:
     return content
 
 
+def _check_unique(entries: list[dict], section: str, source: str) -> None:
+    ids = Counter(entry["id"] for entry in entries)
+    repeated = [entry_id for entry_id, count in ids.items() if count > 1]
+    if repeated:
+        raise ValueError(f"{source}: ids {repeated[:10]} occur more than once in {section!r}")
+
+
 def _record(image: dict, annotations: list[dict], image_root: str, id_map: dict, source) -> dict:
     def contiguous(category_id: int) -> int:
         if category_id not in id_map:
@@ -127,11 +137,21 @@ def _record(image: dict, annotations: list[dict], image_root: str, id_map: dict,
                 "bbox": annotation["bbox"],
                 "bbox_mode": BoxMode.XYWH_ABS,
                 "category_id": contiguous(annotation["category_id"]),
-                "segmentation": annotation["segmentation"],
+                **_segmentation(annotation),
             }
             for annotation in annotations
         ],
     }
+
+
+def _segmentation(annotation: dict) -> dict:
+    """Polygons or compressed RLE, which is all Detectron2's mapper decodes; none for a box."""
+    segmentation = annotation.get("segmentation")
+    if not segmentation:
+        return {}
+    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], list):
+        segmentation = mask_api.frPyObjects(segmentation, *segmentation["size"])
+    return {"segmentation": segmentation}
 
 
 def _file_name(image: dict, source: str) -> str:

@@ -20,7 +20,7 @@ from detectron2.utils import comm
 from fvcore.common.registry import Registry
 from torch.utils.data import Sampler
 
-from lt_det.registry import hyper_parameters, kwargs_from_node, lookup, node_name
+from lt_det.registry import kwargs_from_node, lookup
 
 __all__ = [
     "TRAIN_SAMPLER_REGISTRY",
@@ -33,6 +33,13 @@ __all__ = [
 TRAIN_SAMPLER_REGISTRY = Registry("TRAIN_SAMPLER")
 TRAIN_SAMPLER_REGISTRY.__doc__ = "Training samplers beside Detectron2's own."
 
+# Names that Detectron2's training loader builds itself.
+_DETECTRON2_SAMPLERS = (
+    "TrainingSampler",
+    "RandomSubsetTrainingSampler",
+    "WeightedTrainingSampler",
+    "WeightedCategoryTrainingSampler",
+)
 # Suffix that is no part of a sampler's config node.
 SAMPLER_SUFFIX = "TrainingSampler"
 
@@ -54,7 +61,8 @@ class ClassAwareTrainingSampler(Sampler):
             uniform, 0.5 square-root sampling, 1 follows the data.
 
     Raises:
-        ValueError: if no record has an annotation or ``power`` is not in [0, 1].
+        ValueError: if no record has an annotation, a ``category_id`` is outside [0, K) or ``power``
+            is not in [0, 1].
     """
 
     # Draws are made in blocks: one multinomial call for each would dominate the loader.
@@ -71,6 +79,9 @@ class ClassAwareTrainingSampler(Sampler):
         if not 0 <= power <= 1:
             raise ValueError(f"Expected `power` to be in [0, 1], but got {power}")
         self._seed = comm.shared_random_seed() if seed is None else int(seed)
+        # Kept here, as Detectron2's samplers do: a loader's worker process may not know its rank.
+        self._rank = comm.get_rank()
+        self._world_size = comm.get_world_size()
         self._num_images = len(dataset_dicts)
         pairs = np.array(
             sorted(
@@ -85,6 +96,11 @@ class ClassAwareTrainingSampler(Sampler):
         ).reshape(-1, 2)
         if not len(pairs):
             raise ValueError("ClassAwareTrainingSampler needs at least one annotated image")
+        if pairs[0, 0] < 0 or pairs[-1, 0] >= num_classes:
+            raise ValueError(
+                f"Expected every category_id to be in [0, {num_classes}), but they reach from "
+                f"{pairs[0, 0]} to {pairs[-1, 0]}: NUM_CLASSES does not fit the data set"
+            )
         # Images of class c are self._images[start[c] : start[c] + image_count[c]].
         self._images = torch.from_numpy(pairs[:, 1].copy())
         self._image_count = torch.from_numpy(np.bincount(pairs[:, 0], minlength=num_classes))
@@ -102,9 +118,7 @@ class ClassAwareTrainingSampler(Sampler):
 
     def __iter__(self) -> Iterator[int]:
         """This rank's share of the stream."""
-        yield from itertools.islice(
-            self._infinite_indices(), comm.get_rank(), None, comm.get_world_size()
-        )
+        yield from itertools.islice(self._infinite_indices(), self._rank, None, self._world_size)
 
     def _infinite_indices(self) -> Iterator[int]:
         generator = torch.Generator()
@@ -123,21 +137,28 @@ def build_train_sampler(cfg: CfgNode, dataset_dicts: Sequence[dict]) -> Sampler 
 
     Returns:
         A sampler, or None for Detectron2's own names, which its loader builds itself.
+
+    Raises:
+        ValueError: if neither Detectron2 nor the registry knows the name.
     """
     name = cfg.DATALOADER.SAMPLER_TRAIN
     if name == "RepeatFactorTrainingSampler":
         # Built here only to keep Detectron2's log line for every category out of the log.
         return RepeatFactorTrainingSampler(repeat_factors(cfg, dataset_dicts), seed=_seed(cfg))
-    if name not in TRAIN_SAMPLER_REGISTRY:
+    if name in _DETECTRON2_SAMPLERS:
         return None
-    cls = lookup(TRAIN_SAMPLER_REGISTRY, name, "DATALOADER.SAMPLER_TRAIN")
-    node = cfg.DATALOADER[node_name(cls, SAMPLER_SUFFIX)]
-    hyper = kwargs_from_node(node, hyper_parameters(cls))
+    cls = lookup(
+        TRAIN_SAMPLER_REGISTRY,
+        name,
+        "DATALOADER.SAMPLER_TRAIN",
+        others=("RepeatFactorTrainingSampler", *_DETECTRON2_SAMPLERS),
+    )
+    hyper = kwargs_from_node(cfg.DATALOADER, cls, SAMPLER_SUFFIX)
     return cls(dataset_dicts, cfg.MODEL.ROI_HEADS.NUM_CLASSES, _seed(cfg), **hyper)
 
 
 def image_weights_from_config(cfg: CfgNode, dataset_dicts: Sequence[dict]) -> np.ndarray | None:
-    """How often the configured sampler shows each image, relative to the others; None if equally."""
+    """How often the sampler shows each image, relative to the others; None if equally."""
     if cfg.DATALOADER.SAMPLER_TRAIN == "RepeatFactorTrainingSampler":
         return repeat_factors(cfg, dataset_dicts).double().numpy()
     sampler = build_train_sampler(cfg, dataset_dicts)

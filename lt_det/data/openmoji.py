@@ -1,0 +1,168 @@
+"""The OpenMoji data set: what there is of it, its presets, its registered names.
+
+Classes come in families of look-alike drawings whose members range from frequent to rare, because
+only then does a rare class lose to a look-alike head class, as in LVIS. See datasets/README.md.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["PRESETS", "SPLITS", "OpenMojiSpec", "register_all_openmoji", "register_openmoji"]
+
+SPLITS = ("train", "dev", "val", "val_uniform")
+
+
+@dataclass(frozen=True)
+class OpenMojiSpec:
+    """Everything that decides a generated data set, but for its seed.
+
+    Args:
+        num_classes: K.
+        family_size: look-alike classes in a family; the last family may be smaller.
+        rate_exponent: the class of rank k occurs at a rate of k ** -rate_exponent.
+        class_counts: relative rates of the classes, most frequent first, instead of the power law;
+            e.g. the image counts of LVIS.
+        num_train: pictures of a split; likewise for the others. Extra pictures come on top.
+        num_dev: see ``num_train``.
+        num_val: see ``num_train``.
+        num_val_uniform: see ``num_train``.
+        picture_size: side of the square pictures, px.
+        objects_per_picture: fewest and most.
+        object_size: smallest and largest longer side of a drawing, px.
+        min_visible: share of an object that must stay visible.
+        min_family_distance: least distance of two members, see :func:`find_families`.
+        min_filling: least share of opaque pixels of a drawing, see :func:`load_sprites`.
+        min_rare_instances: instances of every rare class in dev and val.
+        verified_family: probability that an absent class of a present family is verified negative.
+        verified_other: the same for other absent classes.
+        not_exhaustive: probability that a class with several instances in a picture has one of
+            them unannotated and is listed as not exhaustive; rare classes are spared.
+
+    Raises:
+        ValueError: naming the field and what was expected.
+    """
+
+    num_classes: int = 80
+    family_size: int = 4
+    rate_exponent: float = 1.4
+    class_counts: tuple[float, ...] = ()
+    num_train: int = 2400
+    num_dev: int = 240
+    num_val: int = 400
+    num_val_uniform: int = 240
+    picture_size: int = 112
+    objects_per_picture: tuple[int, int] = (2, 4)
+    object_size: tuple[int, int] = (32, 56)
+    min_visible: float = 0.5
+    min_family_distance: float = 0.12
+    min_filling: float = 0.45
+    min_rare_instances: int = 10
+    verified_family: float = 0.5
+    verified_other: float = 0.2
+    not_exhaustive: float = 0.3
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        for name in ("num_classes", "family_size", "num_train", "picture_size"):
+            _check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("num_dev", "num_val", "num_val_uniform", "min_rare_instances"):
+            _check(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        for name in (
+            "min_visible",
+            "min_filling",
+            "verified_family",
+            "verified_other",
+            "not_exhaustive",
+        ):
+            _check(0 <= getattr(self, name) <= 1, name, getattr(self, name), "in [0, 1]")
+        for name in ("objects_per_picture", "object_size"):
+            low, high = getattr(self, name)
+            _check(1 <= low <= high, name, (low, high), "two increasing values of at least 1")
+        _check(
+            self.object_size[1] <= self.picture_size,
+            "object_size",
+            self.object_size,
+            f"at most the picture_size {self.picture_size}",
+        )
+        if self.class_counts:
+            counts = np.asarray(self.class_counts, dtype=float)
+            good = counts.shape == (self.num_classes,) and (counts > 0).all()
+            _check(good, "class_counts", f"{len(counts)} counts", f"{self.num_classes} counts > 0")
+
+    @property
+    def num_families(self) -> int:
+        """Families, the last one possibly smaller."""
+        return -(-self.num_classes // self.family_size)
+
+    def class_rates(self) -> np.ndarray:
+        """Probability of each class, most frequent first, shape (K,), summing to 1."""
+        rates = np.asarray(self.class_counts, dtype=float)
+        if not self.class_counts:
+            rates = np.arange(1, self.num_classes + 1, dtype=float) ** -self.rate_exponent
+        return np.sort(rates)[::-1] / rates.sum()
+
+
+def lvis_v1_spec() -> OpenMojiSpec:
+    """1,203 classes at the rates of LVIS v1's training image counts, which Detectron2 ships."""
+    from detectron2.data.datasets.lvis_v1_category_image_count import LVIS_CATEGORY_IMAGE_COUNT
+
+    counts = tuple(float(category["image_count"]) for category in LVIS_CATEGORY_IMAGE_COUNT)
+    return OpenMojiSpec(
+        num_classes=len(counts),
+        class_counts=counts,
+        num_train=20000,
+        num_dev=1000,
+        num_val=4000,
+        num_val_uniform=2000,
+        picture_size=256,
+        objects_per_picture=(3, 12),
+        object_size=(32, 96),
+        min_family_distance=0.06,
+        min_filling=0.2,
+    )
+
+
+PRESETS = {
+    "tiny": lambda: OpenMojiSpec(
+        num_classes=8,
+        num_train=40,
+        num_dev=4,
+        num_val=8,
+        num_val_uniform=4,
+        picture_size=64,
+        object_size=(20, 32),
+        rate_exponent=2.0,
+    ),
+    "quick": OpenMojiSpec,
+    "lvis_v1": lvis_v1_spec,
+}
+
+
+def register_openmoji(root: str | Path, prefix: str) -> None:
+    """Register the four splits below ``root`` as ``<prefix>_<split>``; nothing is read."""
+    from detectron2.data import DatasetCatalog
+
+    from lt_det.data.lvis import register_lvis_format
+
+    for split in SPLITS:
+        if f"{prefix}_{split}" not in DatasetCatalog:
+            register_lvis_format(
+                f"{prefix}_{split}", os.path.join(root, f"{split}.json"), os.fspath(root)
+            )
+
+
+def register_all_openmoji(datasets_root: str | None = None) -> None:
+    """Register every preset under ``datasets_root``, by default ``$DETECTRON2_DATASETS``."""
+    datasets_root = datasets_root or os.environ.get("DETECTRON2_DATASETS", "datasets")
+    for preset in PRESETS:
+        register_openmoji(os.path.join(datasets_root, f"openmoji_{preset}"), f"openmoji_{preset}")
+
+
+def _check(good: bool, name: str, value: object, expected: str) -> None:
+    if not good:
+        raise ValueError(f"Expected `{name}` to be {expected}, but got {value}")

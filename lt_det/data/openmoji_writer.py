@@ -1,0 +1,354 @@
+"""Write a generated data set: pictures, LVIS-format annotations, contact sheets."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pycocotools.mask
+from tqdm import tqdm
+
+from lt_det.class_stats import ClassStats
+from lt_det.data.openmoji import SPLITS, OpenMojiSpec
+from lt_det.data.openmoji_scenes import compose
+from lt_det.data.openmoji_sheets import write_contact_sheet, write_family_sheet
+from lt_det.data.openmoji_sprites import find_families, load_sprites, sprite_name
+
+__all__ = ["generate"]
+
+_FREQUENCY = ("r", "c", "f")
+_ATTRIBUTION = (
+    "Pictures composed from OpenMoji drawings, https://openmoji.org, licence CC BY-SA 4.0. "
+    "Made by lt_det's tools/make_openmoji.py."
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture to be made: its classes, first placed first, and what it verifies.
+
+    ``focus`` is the class an extra picture was made for, or None for an ordinary picture.
+    """
+
+    split: str
+    number: int
+    classes: tuple[int, ...]
+    focus: int | None = None
+
+    @property
+    def file_name(self) -> str:
+        """Path below the data set's folder."""
+        return f"{self.split}/{self.number:06d}.png"
+
+
+class Catalogue:
+    """Which drawing each class is. Class k has rank k: 0 is the most frequent."""
+
+    def __init__(self, spec: OpenMojiSpec, seed: int):
+        sprites = load_sprites(spec.min_filling)
+        families = find_families(
+            sprites, spec.num_families, spec.family_size, spec.min_family_distance
+        )
+        rng = np.random.default_rng([seed, len(SPLITS)])
+        # Member m of every family before member m + 1 of any: each family gets a class of each
+        # part of the frequency range.
+        order = [
+            (int(f), m) for m in range(spec.family_size) for f in rng.permutation(len(families))
+        ]
+        order = order[: spec.num_classes]
+        turn = rng.integers(spec.family_size, size=len(families))
+        self.family = np.array([family for family, _ in order])
+        self.codes = [families[f][(m + turn[f]) % spec.family_size] for f, m in order]
+        self.sprites = [sprites[code] for code in self.codes]
+
+    def family_of(self, class_id: int) -> set[int]:
+        """All classes of a class's family, itself included."""
+        return set(np.flatnonzero(self.family == self.family[class_id]).tolist())
+
+
+def generate(
+    spec: OpenMojiSpec,
+    output_dir: str | Path,
+    *,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Write the four splits, unless they are there already.
+
+    A set appears whole or not at all: it is written beside ``output_dir`` and moved there.
+
+    Args:
+        spec: what to make.
+        output_dir: folder of the data set.
+        seed: same seed and spec, same bytes, whatever ``workers`` is.
+        workers: processes; None is one a core.
+        progress: show a progress bar.
+
+    Returns:
+        ``output_dir``.
+
+    Raises:
+        ValueError: if the folder holds something else.
+    """
+    output_dir = Path(output_dir)
+    description = json.dumps({"seed": seed, **dataclasses.asdict(spec)}, indent=1)
+    if output_dir.exists():
+        _check_same(output_dir, description)
+        return output_dir
+    partial = output_dir.with_name(output_dir.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    _write(spec, partial, seed, workers, progress)
+    (partial / "ATTRIBUTION.txt").write_text(_ATTRIBUTION + "\n")
+    (partial / "spec.json").write_text(description)
+    partial.rename(output_dir)
+    return output_dir
+
+
+def _write(
+    spec: OpenMojiSpec, folder: Path, seed: int, workers: int | None, progress: bool
+) -> None:
+    catalogue = Catalogue(spec, seed)
+    for split in SPLITS:
+        (folder / split).mkdir()
+    with multiprocessing.Pool(
+        workers or os.cpu_count(), _initialize, (catalogue, spec, folder, seed)
+    ) as pool:
+        train = _draw_train(spec, seed)
+        total = len(train) + spec.num_dev + spec.num_val + spec.num_val_uniform
+        with tqdm(total=total, desc="pictures", unit="img", disable=not progress) as bar:
+
+            def make(pictures: Sequence[Picture]) -> Iterator[tuple[dict, list[dict]]]:
+                for result in pool.imap(_make_picture, pictures, chunksize=16):
+                    bar.update()
+                    yield result
+
+            splits = {"train": list(make(train))}
+            stats = _count(splits["train"], spec.num_classes)
+            rare = np.flatnonzero(stats.groups() == 0)
+            for split in ("dev", "val"):
+                ordinary = list(make(_draw(spec, split, getattr(spec, f"num_{split}"), seed)))
+                extra = _draw_extra(spec, split, ordinary, rare, seed)
+                bar.total += len(extra)
+                splits[split] = ordinary + list(make(extra))
+            uniform = np.full(spec.num_classes, 1 / spec.num_classes)
+            pictures = _draw(spec, "val_uniform", spec.num_val_uniform, seed, uniform)
+            splits["val_uniform"] = list(make(pictures))
+    categories = _categories(catalogue, stats)
+    first_image = first_annotation = 1
+    for split in SPLITS:
+        content = _lvis_content(splits[split], categories, first_image, first_annotation)
+        (folder / f"{split}.json").write_text(json.dumps(content, separators=(",", ":")))
+        first_image += len(content["images"])
+        first_annotation += len(content["annotations"])
+    write_family_sheet(folder / "families.png", catalogue, stats)
+    write_contact_sheet(folder / "contact_sheet.png", folder)
+
+
+def _draw(spec, split: str, number: int, seed: int, rates=None) -> list[Picture]:
+    """Ordinary pictures: classes drawn independently at their rates, the rarest placed first."""
+    rng = np.random.default_rng([seed, SPLITS.index(split), 1])
+    rates = spec.class_rates() if rates is None else rates
+    low, high = spec.objects_per_picture
+    pictures = []
+    for index in range(number):
+        classes = rng.choice(spec.num_classes, rng.integers(low, high + 1), p=rates)
+        pictures.append(Picture(split, index, tuple(sorted(classes.tolist(), reverse=True))))
+    return pictures
+
+
+def _draw_train(spec, seed: int) -> list[Picture]:
+    """Ordinary pictures, and one more for every class that none of them shows."""
+    pictures = _draw(spec, "train", spec.num_train, seed)
+    # The first object of a picture is never left out, so its class is certain to be seen.
+    seen = {picture.classes[0] for picture in pictures}
+    missing = sorted(set(range(spec.num_classes)) - seen - _certain_head(pictures))
+    return pictures + _focused(spec, "train", missing, len(pictures), seed)
+
+
+def _certain_head(pictures: Sequence[Picture]) -> set[int]:
+    """Classes drawn so often that leaving out some objects cannot remove them."""
+    drawn = np.bincount([c for picture in pictures for c in picture.classes])
+    return set(np.flatnonzero(drawn >= 20).tolist())
+
+
+def _draw_extra(spec, split: str, made: Sequence, rare: np.ndarray, seed: int) -> list[Picture]:
+    """Pictures that bring every rare class to ``min_rare_instances``."""
+    have = np.bincount(
+        [a["category"] for _, annotations in made for a in annotations], minlength=spec.num_classes
+    )
+    focus = np.repeat(rare, np.maximum(spec.min_rare_instances - have[rare], 0))
+    return [
+        dataclasses.replace(picture, focus=int(c))
+        for c, picture in zip(
+            focus, _focused(spec, split, focus.tolist(), len(made), seed), strict=True
+        )
+    ]
+
+
+def _focused(spec, split: str, classes: Sequence[int], start: int, seed: int) -> list[Picture]:
+    """One picture for each class, which comes first; the others are drawn at their rates."""
+    rng = np.random.default_rng([seed, SPLITS.index(split), 2])
+    low, high = spec.objects_per_picture
+    rates = spec.class_rates()
+    pictures = []
+    for index, focus in enumerate(classes, start=start):
+        others = rng.choice(spec.num_classes, rng.integers(low, high + 1) - 1, p=rates)
+        pictures.append(Picture(split, index, (focus, *others.tolist())))
+    return pictures
+
+
+def _initialize(catalogue: Catalogue, spec: OpenMojiSpec, folder: Path, seed: int) -> None:
+    """Give a worker process what every picture needs."""
+    _make_picture.context = (catalogue, spec, folder, seed)
+
+
+def _make_picture(picture: Picture) -> tuple[dict, list[dict]]:
+    """Compose and save one picture; its image record and annotations, without ids."""
+    catalogue, spec, folder, seed = _make_picture.context
+    rng = np.random.default_rng([seed, SPLITS.index(picture.split), 3, picture.number])
+    image, labels = compose(rng, [catalogue.sprites[c] for c in picture.classes], spec)
+    image.save(folder / picture.file_name)
+    verifiable = set(range(spec.num_classes))
+    if picture.focus is not None:
+        verifiable = catalogue.family_of(picture.focus)
+    annotations = [
+        {"category": c, **_annotation(labels == number)}
+        for number, c in enumerate(picture.classes, start=1)
+        if c in verifiable and (labels == number).any()
+    ]
+    not_exhaustive = _leave_one_out(rng, annotations, spec) if picture.focus is None else []
+    present = {annotation["category"] for annotation in annotations}
+    record = {
+        "file_name": picture.file_name,
+        "height": spec.picture_size,
+        "width": spec.picture_size,
+        "neg_category_ids": _verified_absent(rng, catalogue, spec, present, verifiable, picture),
+        "not_exhaustive_category_ids": [c + 1 for c in not_exhaustive],
+    }
+    return record, annotations
+
+
+def _annotation(mask: np.ndarray) -> dict:
+    rle = pycocotools.mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {
+        "bbox": pycocotools.mask.toBbox(rle).tolist(),
+        "area": float(mask.sum()),
+        "segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode()},
+    }
+
+
+def _leave_one_out(rng, annotations: list[dict], spec) -> list[int]:
+    """Remove one annotation of some classes that have several; returns those classes.
+
+    Rare classes never have several at the rates in use, but for chance; the least frequent half
+    of the classes is spared, so that no rare instance is lost.
+    """
+    classes = [annotation["category"] for annotation in annotations]
+    chosen = [
+        c
+        for c in sorted(set(classes))
+        if classes.count(c) > 1 and c < spec.num_classes // 2 and rng.random() < spec.not_exhaustive
+    ]
+    for c in chosen:
+        del annotations[[a["category"] for a in annotations].index(c)]
+    return chosen
+
+
+def _verified_absent(rng, catalogue, spec, present, verifiable, picture) -> list[int]:
+    """Category ids verified to be absent. A class drawn but left out for room is truly absent."""
+    if picture.focus is not None:
+        return sorted(c + 1 for c in verifiable - present)
+    relatives = set().union(*(catalogue.family_of(c) for c in present))
+    draws = rng.random(spec.num_classes)
+    return [
+        c + 1
+        for c in range(spec.num_classes)
+        if c not in present
+        and draws[c] < (spec.verified_family if c in relatives else spec.verified_other)
+    ]
+
+
+def _count(made: Sequence, num_classes: int) -> ClassStats:
+    dicts = [{"annotations": [{"category_id": a["category"]} for a in anns]} for _, anns in made]
+    return ClassStats.from_dicts(dicts, num_classes)
+
+
+def _categories(catalogue: Catalogue, stats: ClassStats) -> list[dict]:
+    names = [sprite_name(code) for code in catalogue.codes]
+    return [
+        {
+            "id": c + 1,
+            "name": name,
+            "synonyms": [name],
+            "synset": f"{name}.n.01",
+            "def": f"OpenMoji {code}",
+            "supercategory": f"family_{family:03d}",
+            "frequency": _FREQUENCY[group],
+            "image_count": int(images),
+            "instance_count": int(instances),
+        }
+        for c, (name, code, family, group, images, instances) in enumerate(
+            zip(
+                names,
+                catalogue.codes,
+                catalogue.family,
+                stats.groups(),
+                stats.image_count,
+                stats.instance_count,
+                strict=True,
+            )
+        )
+    ]
+
+
+def _lvis_content(
+    made: Sequence, categories: list[dict], image_id: int, annotation_id: int
+) -> dict:
+    images, annotations = [], []
+    for record, of_image in made:
+        images.append({"id": image_id, **record})
+        for annotation in of_image:
+            values = {key: value for key, value in annotation.items() if key != "category"}
+            annotations.append(
+                {
+                    "id": annotation_id,
+                    "image_id": image_id,
+                    "category_id": annotation["category"] + 1,
+                    **values,
+                }
+            )
+            annotation_id += 1
+        image_id += 1
+    return {
+        "info": {"description": _ATTRIBUTION, "version": "1"},
+        "licenses": [
+            {
+                "id": 1,
+                "name": "CC BY-SA 4.0",
+                "url": "https://creativecommons.org/licenses/by-sa/4.0/",
+            }
+        ],
+        "categories": categories,
+        "images": images,
+        "annotations": annotations,
+    }
+
+
+def _check_same(output_dir: Path, description: str) -> None:
+    marker = output_dir / "spec.json"
+    if not marker.is_file():
+        raise ValueError(f"{output_dir} exists and is no generated data set: choose another folder")
+    if marker.read_text() != description:
+        raise ValueError(
+            f"{output_dir} holds a data set of another seed or other settings (see {marker}): "
+            "remove it or choose another folder"
+        )

@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""Generate the long-tailed OpenMoji data set in LVIS format.
+
+    python tools/make_openmoji.py --preset quick
+    python tools/make_openmoji.py --preset quick --num-classes 40 --picture-size 96 --output DIR
+    python tools/make_openmoji.py --preset lvis_v1 --class-counts categories.json
+
+The same settings and seed write the same bytes. A set that is there already is left alone.
+"""
+
+import argparse
+import sys
+
+from lt_det.data.openmoji import PRESETS
+from lt_det.data.openmoji_command import add_spec_arguments, run_from_args
+
+
+def main():
+    """Parse arguments and run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--preset", choices=PRESETS, default="quick")
+    parser.add_argument("--output", help="default: $DETECTRON2_DATASETS/openmoji_<preset>")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, help="processes; default: one a core")
+    parser.add_argument("--class-counts", help="JSON list of LVIS categories with image_count")
+    add_spec_arguments(parser)
+    try:
+        run_from_args(parser.parse_args())
+    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
