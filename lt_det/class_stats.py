@@ -47,7 +47,8 @@ class ClassStats:
         if self.num_classes < 1:
             raise ValueError(f"Expected `num_classes` to be at least 1, but got {self.num_classes}")
         for name in ("image_count", "instance_count"):
-            count = np.asarray(getattr(self, name), dtype=np.float64)
+            # A copy: a value must not change with its caller's array or with a model's buffer.
+            count = np.array(getattr(self, name), dtype=np.float64)
             if count.shape != (self.num_classes,):
                 raise ValueError(
                     f"Expected `{name}` to have shape ({self.num_classes},), one count a class, "
@@ -59,9 +60,10 @@ class ClassStats:
                 )
             object.__setattr__(self, name, count)
         object.__setattr__(self, "num_images", float(self.num_images))
-        if self.num_images < self.image_count.max() - 1e-6 * self.num_images:
+        at_least = self.image_count.max() - 1e-6 * self.num_images
+        if not (np.isfinite(self.num_images) and self.num_images >= at_least):
             raise ValueError(
-                f"Expected `num_images` to be at least the largest image count "
+                f"Expected `num_images` to be finite and at least the largest image count "
                 f"{self.image_count.max():g}, but got {self.num_images:g}"
             )
 

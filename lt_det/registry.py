@@ -17,14 +17,21 @@ from fvcore.common.registry import Registry
 __all__ = ["hyper_parameters", "kwargs_from_node", "lookup", "node_name"]
 
 
-def lookup(registry: Registry, name: str, key: str) -> type:
+def lookup(registry: Registry, name: str, key: str, others: Iterable[str] = ()) -> type:
     """The class registered as ``name``.
+
+    Args:
+        registry: where to look.
+        name: a registered name.
+        key: the config key, for the message.
+        others: names that are known elsewhere, for the message.
 
     Raises:
         ValueError: naming the config key and the names that exist.
     """
     if name not in registry:
-        raise ValueError(f"Unknown {key} {name!r}. Registered: {', '.join(names(registry))}")
+        known = ", ".join([*names(registry), *others])
+        raise ValueError(f"Unknown {key} {name!r}. Registered: {known}")
     return registry.get(name)
 
 
@@ -52,6 +59,15 @@ def hyper_parameters(cls: type) -> dict[str, Any]:
     return hyper
 
 
-def kwargs_from_node(node: Mapping[str, Any], hyper: Iterable[str]) -> dict[str, Any]:
-    """Constructor arguments from a config node whose keys are the upper-case names."""
-    return {name: node[name.upper()] for name in hyper}
+def kwargs_from_node(parent: Mapping[str, Any], cls: type, suffix: str) -> dict[str, Any]:
+    """Constructor arguments of ``cls`` from its node below ``parent``.
+
+    Raises:
+        ValueError: if ``cls`` was registered after the node's siblings were made.
+    """
+    node = node_name(cls, suffix)
+    if node not in parent:
+        raise ValueError(
+            f"{cls.__name__} has no config node {node}: register it before add_lt_det_config(cfg)"
+        )
+    return {name: parent[node][name.upper()] for name in hyper_parameters(cls)}

@@ -6,6 +6,7 @@ only then does a rare class lose to a look-alike head class, as in LVIS. See dat
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,8 @@ class OpenMojiSpec:
 
     Args:
         num_classes: K.
-        family_size: look-alike classes in a family; the last family may be smaller.
+        family_size: look-alike classes in a family; where it does not divide K, some families
+            have fewer.
         rate_exponent: the class of rank k occurs at a rate of k ** -rate_exponent.
         class_counts: relative rates of the classes, most frequent first, instead of the power law;
             e.g. the image counts of LVIS.
@@ -34,7 +36,7 @@ class OpenMojiSpec:
         picture_size: side of the square pictures, px.
         objects_per_picture: fewest and most.
         object_size: smallest and largest longer side of a drawing, px.
-        min_visible: share of an object that must stay visible.
+        min_visible: share of an object that must stay visible, above 0.
         min_family_distance: least distance of two members, see :func:`find_families`.
         min_filling: least share of opaque pixels of a drawing, see :func:`load_sprites`.
         min_rare_instances: instances of every rare class in dev and val.
@@ -73,16 +75,21 @@ class OpenMojiSpec:
         for name in ("num_dev", "num_val", "num_val_uniform", "min_rare_instances"):
             _check(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         for name in (
-            "min_visible",
             "min_filling",
             "verified_family",
             "verified_other",
             "not_exhaustive",
         ):
             _check(0 <= getattr(self, name) <= 1, name, getattr(self, name), "in [0, 1]")
+        # At 0 an object may vanish, and with it the only instance of a class.
+        _check(0 < self.min_visible <= 1, "min_visible", self.min_visible, "in (0, 1]")
+        for name in ("rate_exponent", "min_family_distance"):
+            value = getattr(self, name)
+            _check(0 <= value < math.inf, name, value, "finite and at least 0")
         for name in ("objects_per_picture", "object_size"):
-            low, high = getattr(self, name)
-            _check(1 <= low <= high, name, (low, high), "two increasing values of at least 1")
+            value = getattr(self, name)
+            good = len(value) == 2 and 1 <= value[0] <= value[1]
+            _check(good, name, value, "two increasing values of at least 1")
         _check(
             self.object_size[1] <= self.picture_size,
             "object_size",
@@ -91,12 +98,18 @@ class OpenMojiSpec:
         )
         if self.class_counts:
             counts = np.asarray(self.class_counts, dtype=float)
-            good = counts.shape == (self.num_classes,) and (counts > 0).all()
-            _check(good, "class_counts", f"{len(counts)} counts", f"{self.num_classes} counts > 0")
+            _check(
+                len(counts) == self.num_classes,
+                "class_counts",
+                f"{len(counts)} counts",
+                f"num_classes = {self.num_classes} counts",
+            )
+            good = (counts > 0) & np.isfinite(counts)
+            _check(good.all(), "class_counts", counts[~good][:5], "finite and above 0")
 
     @property
     def num_families(self) -> int:
-        """Families, the last one possibly smaller."""
+        """Number of families."""
         return -(-self.num_classes // self.family_size)
 
     def class_rates(self) -> np.ndarray:

@@ -64,11 +64,14 @@ def read_class_counts(path: str | Path) -> tuple[float, ...]:
     try:
         content = json.loads(path.read_text())
         categories = content["categories"] if isinstance(content, dict) else content
-        return tuple(float(category["image_count"]) for category in categories)
+        counts = tuple(float(category["image_count"]) for category in categories)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is not a JSON list of categories with image_count: {error!r}"
         ) from error
+    if not counts:
+        raise ValueError(f"{path} has no categories")
+    return counts
 
 
 def split_table(folder: Path) -> str:

@@ -6,13 +6,14 @@ import unicodedata
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 __all__ = ["find_families", "load_sprites", "sprite_name"]
 
 _FONT_SIZE = 128
 _THUMBNAIL = 24
-# Closer drawings are copies for the eye: only one of them can be a class.
+# Closer drawings are copies for the eye: only one of them can be a class. Mirror images count as
+# copies too, because scenes flip drawings at random.
 _DUPLICATE_DISTANCE = 0.03
 _MIN_ASPECT = 0.5
 # Skin tones, flags' letters, and the private use area with OpenMoji's brand logos.
@@ -87,9 +88,12 @@ def find_families(
         ValueError: if there are too few drawings.
     """
     codes = sorted(sprites)
-    distance = _distances([_thumbnail(sprites[code]) for code in codes])
+    thumbnails = [_thumbnail(sprites[code]) for code in codes]
+    mirrored = [_thumbnail(ImageOps.mirror(sprites[code])) for code in codes]
+    distance = _distances(thumbnails, thumbnails)
+    unique = _without_duplicates(np.minimum(distance, _distances(thumbnails, mirrored)))
     for keep_apart in (True, False):
-        families = _greedy(distance, num_families, family_size, min_distance, keep_apart)
+        families = _greedy(distance, unique, num_families, family_size, min_distance, keep_apart)
         if len(families) == num_families:
             return [[codes[member] for member in family] for family in families]
     raise ValueError(
@@ -99,8 +103,9 @@ def find_families(
     )
 
 
-def _greedy(distance, num_families, family_size, min_distance, keep_apart) -> list[list[int]]:
-    available = _without_duplicates(distance)
+def _greedy(
+    distance, available, num_families, family_size, min_distance, keep_apart
+) -> list[list[int]]:
     families: list[list[int]] = []
     while len(families) < num_families and len(available) >= family_size:
         candidates = (
@@ -148,9 +153,8 @@ def _thumbnail(sprite: Image.Image) -> np.ndarray:
     return np.asarray(small, dtype=np.float64).ravel() / 255
 
 
-def _distances(thumbnails: list[np.ndarray]) -> np.ndarray:
-    """Root mean square difference of every pair."""
-    x = np.stack(thumbnails)
-    gram = x @ x.T
-    square = np.diag(gram)[:, None] + np.diag(gram)[None] - 2 * gram
+def _distances(rows: list[np.ndarray], columns: list[np.ndarray]) -> np.ndarray:
+    """Root mean square difference of every pair, shape (len(rows), len(columns))."""
+    x, y = np.stack(rows), np.stack(columns)
+    square = (x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * (x @ y.T)
     return np.sqrt(np.maximum(square, 0) / x.shape[1])

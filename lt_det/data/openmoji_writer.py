@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import multiprocessing
 import os
 import shutil
+import signal
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,8 +97,12 @@ def generate(
         ``output_dir``.
 
     Raises:
-        ValueError: if the folder holds something else.
+        ValueError: if the folder holds something else, or `seed` or `workers` cannot be.
     """
+    if seed < 0:
+        raise ValueError(f"Expected `seed` to be at least 0, but got {seed}")
+    if workers is not None and workers < 1:
+        raise ValueError(f"Expected `workers` to be at least 1, but got {workers}")
     output_dir = Path(output_dir)
     description = json.dumps({"seed": seed, **dataclasses.asdict(spec)}, indent=1)
     if output_dir.exists():
@@ -119,15 +124,19 @@ def _write(
     catalogue = Catalogue(spec, seed)
     for split in SPLITS:
         (folder / split).mkdir()
-    with multiprocessing.Pool(
-        workers or os.cpu_count(), _initialize, (catalogue, spec, folder, seed)
+    # Unlike multiprocessing.Pool, an executor notices a worker that was killed, instead of waiting
+    # for its pictures for ever.
+    with ProcessPoolExecutor(
+        workers or os.cpu_count(),
+        initializer=_initialize,
+        initargs=(catalogue, spec, folder, seed),
     ) as pool:
         train = _draw_train(spec, seed)
         total = len(train) + spec.num_dev + spec.num_val + spec.num_val_uniform
         with tqdm(total=total, desc="pictures", unit="img", disable=not progress) as bar:
 
             def make(pictures: Sequence[Picture]) -> Iterator[tuple[dict, list[dict]]]:
-                for result in pool.imap(_make_picture, pictures, chunksize=16):
+                for result in pool.map(_make_picture, pictures, chunksize=16):
                     bar.update()
                     yield result
 
@@ -208,6 +217,9 @@ def _focused(spec, split: str, classes: Sequence[int], start: int, seed: int) ->
 
 def _initialize(catalogue: Catalogue, spec: OpenMojiSpec, folder: Path, seed: int) -> None:
     """Give a worker process what every picture needs."""
+    # Ctrl-C goes to the whole process group. The main process stops the work; a worker that died
+    # of it on its own would only add its traceback.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _make_picture.context = (catalogue, spec, folder, seed)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from detectron2.engine import HookBase
@@ -64,24 +64,22 @@ class FrozenModulesInEval(HookBase):
 
 
 def frozen_modules(model: nn.Module) -> list[nn.Module]:
-    """Norm layers whose parameters are all frozen, and dropout below frozen parts.
+    """Norm layers and dropout that belong to frozen parts.
 
-    Without any frozen parameter this is empty. A dropout layer has no parameters of its own: it
-    is frozen if the module that holds it has parameters and none of them trains.
+    A module with parameters is frozen if none of them trains. One without (dropout, a norm that is
+    not affine) goes with the closest module around it that has some. Without any frozen parameter
+    this is empty.
     """
-    frozen = []
-    for parent in model.modules():
-        parameters = list(parent.parameters())
-        parent_is_frozen = bool(parameters) and not any(p.requires_grad for p in parameters)
-        for child in parent.children():
-            is_frozen_norm = isinstance(child, _NormBase) and not any(
-                p.requires_grad for p in child.parameters()
-            )
-            if parent_is_frozen and isinstance(child, (_NormBase, _DropoutNd)):
-                frozen.append(child)
-            elif is_frozen_norm and list(child.parameters()):
-                frozen.append(child)
-    return frozen
+    return list(_frozen_modules(model, around_is_frozen=False))
+
+
+def _frozen_modules(module: nn.Module, around_is_frozen: bool) -> Iterator[nn.Module]:
+    parameters = list(module.parameters())
+    is_frozen = not any(p.requires_grad for p in parameters) if parameters else around_is_frozen
+    if is_frozen and isinstance(module, (_NormBase, _DropoutNd)):
+        yield module
+    for child in module.children():
+        yield from _frozen_modules(child, is_frozen)
 
 
 def _examples(names: list[str]) -> list[str]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.prior import check_count_type, frequency
 from lt_det.losses.sigmoid import SigmoidLoss
@@ -70,11 +68,12 @@ class BalancedSigmoidLoss(SigmoidLoss):
         self.count_type = check_count_type(count_type)
 
     def shift(self, gt_classes):
-        """(1, K), or (R, K) with ``fg_only``."""
+        """(1, K)."""
         shift = frequency(self.require_class_stats(), self.count_type).logit().unsqueeze(0)
         if self.add_log_k and self.num_classes > 1:
             shift = shift + math.log(self.num_classes - 1)
-        if self.fg_only:
-            is_foreground = (gt_classes < self.num_classes).unsqueeze(1)
-            shift = torch.where(is_foreground, shift, 0.0)
         return shift
+
+    def shifted_rows(self, gt_classes):
+        """Rows of foreground RoIs with ``fg_only``."""
+        return gt_classes < self.num_classes if self.fg_only else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 import torch.nn.functional as F
 
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
@@ -56,11 +55,11 @@ class BalancedSoftmaxLoss(SoftmaxLoss):
         self.fg_only = fg_only
 
     def shift(self, gt_classes):
-        """(1, K + 1), or (R, K + 1) with ``fg_only``."""
+        """(1, K + 1)."""
         prior = class_prior(self.require_class_stats(), self.count_type)
         foreground_shift = self.tau * (self.num_classes * prior).log()
-        shift = F.pad(foreground_shift, (0, 1)).unsqueeze(0)
-        if self.fg_only:
-            is_foreground = (gt_classes < self.num_classes).unsqueeze(1)
-            shift = torch.where(is_foreground, shift, 0.0)
-        return shift
+        return F.pad(foreground_shift, (0, 1)).unsqueeze(0)
+
+    def shifted_rows(self, gt_classes):
+        """Rows of foreground RoIs with ``fg_only``."""
+        return gt_classes < self.num_classes if self.fg_only else None

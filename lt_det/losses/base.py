@@ -77,7 +77,8 @@ class ClassStatsBuffers(nn.Module):
         return super()._apply(lambda tensor: tensor.to(fn(tensor).device), recurse)
 
     def _load_from_state_dict(self, state_dict: Mapping, prefix: str, *args, **kwargs) -> None:
-        if any(key.startswith(prefix) for key in state_dict):
+        # All or nothing: fvcore drops counts of another number of classes, but not `num_images`.
+        if all(f"{prefix}{name}" in state_dict for name in self._buffers):
             super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 

@@ -61,7 +61,7 @@ def _clamped(stats: ClassStatsBuffers, count_type: str, upper: torch.Tensor | No
     return count if upper is None else torch.minimum(count, upper.clamp(min=_HALF))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _warn_once(classes: tuple[int, ...], count_type: str) -> None:
     logger.warning(
         "%d classes have a zero %s count in the training set and are treated as having %g: "

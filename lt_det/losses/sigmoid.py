@@ -7,13 +7,14 @@ import math
 import torch
 import torch.nn.functional as F
 
-from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
+from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
+from lt_det.losses.shift import ShiftedLoss
 
 __all__ = ["SigmoidLoss"]
 
 
 @BOX_CLS_LOSS_REGISTRY.register()
-class SigmoidLoss(BoxClsLoss):
+class SigmoidLoss(ShiftedLoss):
     """Binary cross-entropy of sigmoid(u), u = z + S, summed over the K classes.
 
     A background RoI is a negative of every class. S is zero here; a long-tail loss with the
@@ -57,16 +58,9 @@ class SigmoidLoss(BoxClsLoss):
         """Logit of ``prior_prob``."""
         return -math.log((1 - self.prior_prob) / self.prior_prob)
 
-    def shift(self, gt_classes: torch.Tensor) -> torch.Tensor | None:
-        """Additive shift S of the logits in training, broadcastable to (R, K); None is zero."""
-        return None
-
     def forward(self, logits, gt_classes, mask=None):
         """See :meth:`BoxClsLoss.forward`."""
-        logits = logits[:, : self.num_classes]
-        shift = self.shift(gt_classes)
-        if shift is not None:
-            logits = logits + shift.to(logits)
+        logits = self.shifted(logits[:, : self.num_classes], gt_classes)
         weight = None if mask is None else mask[:, : self.num_classes].to(logits)
         loss = F.binary_cross_entropy_with_logits(
             logits, self.targets(logits, gt_classes), weight, reduction="none"
@@ -82,4 +76,5 @@ class SigmoidLoss(BoxClsLoss):
 
     def predict_probs(self, logits):
         """Sigmoid probabilities with a zero background column, (R, K + 1)."""
-        return F.pad(logits[:, : self.num_classes].sigmoid(), (0, 1))
+        # Sliced last, as in Detectron2: a strided sigmoid may round otherwise.
+        return F.pad(logits.sigmoid()[:, : self.num_classes], (0, 1))

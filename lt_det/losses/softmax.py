@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 
-from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
+from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
+from lt_det.losses.shift import ShiftedLoss
 
 __all__ = ["SoftmaxLoss"]
 
 
 @BOX_CLS_LOSS_REGISTRY.register()
-class SoftmaxLoss(BoxClsLoss):
+class SoftmaxLoss(ShiftedLoss):
     """Cross-entropy of softmax(u), u = z + S, background last.
 
     S is zero here; a long-tail loss with the softmax link overrides :meth:`shift`. A mask weighs
     the columns inside the denominator, which is the shift log(mask).
     """
 
-    def shift(self, gt_classes: torch.Tensor) -> torch.Tensor | None:
-        """Additive shift S of the logits in training, broadcastable to (R, C); None is zero."""
-        return None
-
     def forward(self, logits, gt_classes, mask=None):
         """See :meth:`BoxClsLoss.forward`."""
-        shift = self.shift(gt_classes)
-        if shift is not None:
-            logits = logits + shift.to(logits)
+        logits = self.shifted(logits, gt_classes)
         if mask is not None:
             logits = logits + mask.to(logits).log()
         return F.cross_entropy(logits, gt_classes, reduction="none")

@@ -20,7 +20,7 @@ from lt_det.class_stats import ClassStats
 from lt_det.data.statistics import class_stats_from_config
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
 from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX, LinearClassifier
-from lt_det.registry import hyper_parameters, kwargs_from_node, lookup, node_name
+from lt_det.registry import kwargs_from_node, lookup
 
 __all__ = ["LTFastRCNNOutputLayers", "box_predictors", "build_box_cls_loss", "build_classifier"]
 
@@ -56,7 +56,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
 
         Raises:
             ValueError: if the loss is of another number of classes.
-        """  # noqa: D205, D212 - Detectron2's own layout of constructor docstrings
+        """
         super().__init__(input_shape, num_classes=num_classes, **kwargs)
         if cls_loss.num_classes != num_classes:
             raise ValueError(
@@ -72,14 +72,8 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
         """Build loss and classifier from ``MODEL.ROI_BOX_HEAD``."""
+        check_no_stock_loss(cfg)
         box_head = cfg.MODEL.ROI_BOX_HEAD
-        for key in ("USE_SIGMOID_CE", "USE_FED_LOSS"):
-            if box_head[key]:
-                raise ValueError(
-                    f"MODEL.ROI_BOX_HEAD.{key} is Detectron2's own loss and cannot be combined "
-                    f"with MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME {box_head.CLS_LOSS.NAME!r}: set it "
-                    "to False and choose the loss by CLS_LOSS.NAME"
-                )
         arguments = super().from_config(cfg, input_shape)
         cls_loss = build_box_cls_loss(cfg, available_class_stats(cfg))
         input_size = input_shape.channels * (input_shape.width or 1) * (input_shape.height or 1)
@@ -146,11 +140,23 @@ def box_predictors(model: nn.Module) -> Iterator[LTFastRCNNOutputLayers]:
     return (m for m in model.modules() if isinstance(m, LTFastRCNNOutputLayers))
 
 
+def check_no_stock_loss(cfg: CfgNode) -> None:
+    """Raise ValueError if one of Detectron2's own losses is switched on beside ours."""
+    box_head = cfg.MODEL.ROI_BOX_HEAD
+    for key in ("USE_SIGMOID_CE", "USE_FED_LOSS"):
+        if box_head[key]:
+            raise ValueError(
+                f"MODEL.ROI_BOX_HEAD.{key} is Detectron2's own loss and cannot be combined "
+                f"with MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME {box_head.CLS_LOSS.NAME!r}: set it "
+                "to False and choose the loss by CLS_LOSS.NAME"
+            )
+
+
 def build_box_cls_loss(cfg: CfgNode, class_stats: ClassStats | None) -> BoxClsLoss:
     """Build the loss ``MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME``."""
     node = cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS
     cls = lookup(BOX_CLS_LOSS_REGISTRY, node.NAME, "MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME")
-    hyper = kwargs_from_node(node[node_name(cls, LOSS_SUFFIX)], hyper_parameters(cls))
+    hyper = kwargs_from_node(node, cls, LOSS_SUFFIX)
     return cls(cfg.MODEL.ROI_HEADS.NUM_CLASSES, class_stats, **hyper)
 
 
@@ -158,7 +164,7 @@ def build_classifier(cfg: CfgNode, input_size: int, num_logits: int) -> nn.Modul
     """Build the classifier ``MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME``."""
     node = cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER
     cls = lookup(CLASSIFIER_REGISTRY, node.NAME, "MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME")
-    hyper = kwargs_from_node(node[node_name(cls, CLASSIFIER_SUFFIX)], hyper_parameters(cls))
+    hyper = kwargs_from_node(node, cls, CLASSIFIER_SUFFIX)
     return cls(input_size, num_logits, **hyper)
 
 

@@ -8,6 +8,8 @@ so the parameters of the linear one are named as in Detectron2's checkpoints.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from fvcore.common.registry import Registry
@@ -18,6 +20,9 @@ __all__ = ["CLASSIFIER_REGISTRY", "CLASSIFIER_SUFFIX", "CosineClassifier", "Line
 CLASSIFIER_REGISTRY = Registry("CLASSIFIER")
 CLASSIFIER_REGISTRY.__doc__ = "Classifier layers of :class:`LTFastRCNNOutputLayers`."
 CLASSIFIER_SUFFIX = "Classifier"
+
+# PyTorch's default of 1e-12 is 0 in half precision: all-zero features would become NaN.
+_MIN_NORM = 1e-4
 
 
 @CLASSIFIER_REGISTRY.register()
@@ -48,15 +53,15 @@ class CosineClassifier(nn.Module):
         learned_scale: train the scale.
 
     Raises:
-        ValueError: if ``scale`` is not positive.
+        ValueError: if ``scale`` is not positive and finite.
     """
 
     def __init__(
         self, input_size: int, num_logits: int, *, scale: float = 20.0, learned_scale: bool = False
     ):
         super().__init__()
-        if not scale > 0:
-            raise ValueError(f"Expected `scale` to be > 0, but got {scale}")
+        if not 0 < scale < math.inf:
+            raise ValueError(f"Expected `scale` to be finite and > 0, but got {scale}")
         self.weight = nn.Parameter(torch.empty(num_logits, input_size))
         self.bias = nn.Parameter(torch.empty(num_logits))
         self.scale = nn.Parameter(torch.tensor(float(scale)), requires_grad=learned_scale)
@@ -71,5 +76,8 @@ class CosineClassifier(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Logits (R, C) of features (R, D)."""
-        cosine = F.linear(F.normalize(features, dim=1), F.normalize(self.weight, dim=1))
+        cosine = F.linear(
+            F.normalize(features, dim=1, eps=_MIN_NORM),
+            F.normalize(self.weight, dim=1, eps=_MIN_NORM),
+        )
         return self.scale * cosine + self.bias

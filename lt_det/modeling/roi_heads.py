@@ -5,7 +5,7 @@ from __future__ import annotations
 from detectron2.modeling import ROI_HEADS_REGISTRY
 from detectron2.modeling.roi_heads import StandardROIHeads
 
-from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
+from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers, check_no_stock_loss
 
 __all__ = ["LTStandardROIHeads"]
 
@@ -20,6 +20,8 @@ class LTStandardROIHeads(StandardROIHeads):
     @classmethod
     def from_config(cls, cfg, input_shape) -> dict:
         """Detectron2's parts, with the box predictor replaced."""
+        # First, because the stock predictor, which super() builds too, has checks of its own.
+        check_no_stock_loss(cfg)
         arguments = super().from_config(cfg, input_shape)
         arguments["box_predictor"] = LTFastRCNNOutputLayers(cfg, arguments["box_head"].output_shape)
         return arguments

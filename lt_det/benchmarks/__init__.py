@@ -1,0 +1,50 @@
+"""Benchmarks behind ``tools/benchmark.py``, one a file.
+
+A benchmark is a module of this folder with ``run(quick: bool) -> BenchmarkResult``; its file name
+is its name. Nothing is imported until it is asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import pkgutil
+import warnings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lt_det.benchmarks.timing import BenchmarkResult
+
+__all__ = ["benchmark_names", "run_benchmark"]
+
+# The memory profiler logs a few lines each time it starts. Both are read when torch is imported.
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
+# Modules of this folder that are no benchmarks.
+_HELPERS = ("timing",)
+
+
+def benchmark_names() -> list[str]:
+    """Names of the benchmarks that exist, sorted."""
+    names = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name for name in names if name not in _HELPERS)
+
+
+def run_benchmark(name: str, quick: bool = False) -> BenchmarkResult:
+    """Run the benchmark ``name``.
+
+    Raises:
+        ValueError: if there is none of this name.
+    """
+    names = benchmark_names()
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"Unknown benchmark {name!r}. There are: {', '.join(names)}.{hint}")
+    with warnings.catch_warnings():
+        # Detectron2 and fvcore on import; nothing that someone who measures can act upon.
+        warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
+        module = importlib.import_module(f"{__name__}.{name}")
+    return module.run(quick)
