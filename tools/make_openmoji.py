@@ -30,6 +30,9 @@ def main():
         run_from_args(parser.parse_args())
     except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("\ninterrupted: the next run starts anew", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def read_annotation_file(json_file: str) -> dict:
     if not os.path.isfile(path):
         raise FileNotFoundError(
             f"Annotation file not found: {path}. Check the path, or set DETECTRON2_DATASETS to "
-            "the folder that holds the data sets"
+            "the folder that holds the data sets (OpenMoji sets: run tools/make_openmoji.py first)"
         )
     with open(path, "rb") as file, _no_garbage_collection():
         try:
@@ -155,9 +155,13 @@ def _segmentation(annotation: dict) -> dict:
 
 
 def _file_name(image: dict, source: str) -> str:
-    """``file_name``, or LVIS v1's ``coco_url``, whose last two parts are folder and file."""
+    """``file_name``, or LVIS v1's ``coco_url``, whose last two parts are folder and file.
+
+    LVIS v0.5 still has the COCO 2014 names; the pictures are those of 2017, named by id alone.
+    """
     if "file_name" in image:
-        return image["file_name"]
+        name = image["file_name"]
+        return name[-len("000000000000.jpg") :] if name.startswith("COCO_") else name
     if "coco_url" in image:
         return os.path.join(*image["coco_url"].split("/")[-2:])
     raise ValueError(f"{source}: image {image['id']} has neither file_name nor coco_url")

@@ -131,7 +131,7 @@ def _family_of(founder, available, distance, family_size, min_distance) -> list[
     for other in available[np.argsort(distance[founder, available], kind="stable")]:
         if len(family) == family_size:
             break
-        if distance[other, family].min() >= min_distance:
+        if other not in family and distance[other, family].min() >= min_distance:
             family.append(int(other))
     return family
 

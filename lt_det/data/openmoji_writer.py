@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -124,13 +125,7 @@ def _write(
     catalogue = Catalogue(spec, seed)
     for split in SPLITS:
         (folder / split).mkdir()
-    # Unlike multiprocessing.Pool, an executor notices a worker that was killed, instead of waiting
-    # for its pictures for ever.
-    with ProcessPoolExecutor(
-        workers or os.cpu_count(),
-        initializer=_initialize,
-        initargs=(catalogue, spec, folder, seed),
-    ) as pool:
+    with _processes(workers, catalogue, spec, folder, seed) as pool:
         train = _draw_train(spec, seed)
         total = len(train) + spec.num_dev + spec.num_val + spec.num_val_uniform
         with tqdm(total=total, desc="pictures", unit="img", disable=not progress) as bar:
@@ -213,6 +208,20 @@ def _focused(spec, split: str, classes: Sequence[int], start: int, seed: int) ->
         others = rng.choice(spec.num_classes, rng.integers(low, high + 1) - 1, p=rates)
         pictures.append(Picture(split, index, (focus, *others.tolist())))
     return pictures
+
+
+@contextlib.contextmanager
+def _processes(workers: int | None, *context) -> Iterator[ProcessPoolExecutor]:
+    """Processes for :func:`_make_picture`; what they have not begun is dropped on an error.
+
+    Unlike ``multiprocessing.Pool``, an executor notices a worker that was killed, instead of
+    waiting for its pictures for ever.
+    """
+    pool = ProcessPoolExecutor(workers or os.cpu_count(), initializer=_initialize, initargs=context)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _initialize(catalogue: Catalogue, spec: OpenMojiSpec, folder: Path, seed: int) -> None:

@@ -1,0 +1,128 @@
+"""Trainable parameters by glob, and frozen modules in eval mode."""
+
+import pytest
+import torch
+from torch import nn
+
+from lt_det.engine.freeze import FrozenModulesInEval, freeze_parameters, frozen_modules
+
+
+class Detector(nn.Module):
+    """Names like a detector's."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5))
+        self.box_head = nn.ModuleDict(
+            {"fc": nn.Linear(4, 4), "norm": nn.BatchNorm1d(4), "drop": nn.Dropout(0.5)}
+        )
+        self.cls_score = nn.Linear(4, 5)
+        self.bbox_pred = nn.Linear(4, 16)
+
+
+def trainable(model):
+    return {name for name, p in model.named_parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize(
+    ("globs", "expected"),
+    [
+        (("*",), None),
+        (("*cls_score*",), {"cls_score.weight", "cls_score.bias"}),
+        (("cls_score.weight",), {"cls_score.weight"}),
+        (("cls_score.w*", "bbox_pred.bias"), {"cls_score.weight", "bbox_pred.bias"}),
+        (("*.fc.*",), {"box_head.fc.weight", "box_head.fc.bias"}),
+        (("cls_scor?.bias",), {"cls_score.bias"}),
+    ],
+)
+def test_globs(globs, expected):
+    model = Detector()
+    everything = trainable(model)
+    freeze_parameters(model, globs)
+    assert trainable(model) == (everything if expected is None else expected)
+
+
+@pytest.mark.parametrize("glob", ["*cls_scores*", "cls_score", "CLS_SCORE.*", ""])
+def test_glob_without_a_match_is_named(glob):
+    with pytest.raises(ValueError, match="TRAINABLE_PARAMS") as error:
+        freeze_parameters(Detector(), ("*bbox_pred*", glob))
+    assert repr(glob) in str(error.value)
+    assert "backbone.0.weight" in str(error.value)  # what names look like
+
+
+def test_nothing_to_train_is_refused():
+    with pytest.raises(ValueError, match="nothing to train"):
+        freeze_parameters(Detector(), ())
+    model = Detector()
+    model.backbone.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"\('backbone\*',\).*nothing to train"):
+        freeze_parameters(model, ("backbone*",))
+
+
+def test_what_the_model_froze_stays_frozen():
+    model = Detector()
+    model.backbone.requires_grad_(False)
+    freeze_parameters(model, ("*",))
+    assert not any(name.startswith("backbone") for name in trainable(model))
+
+
+def modes(model):
+    return {name for name, module in model.named_modules() if name and not module.training}
+
+
+def test_frozen_norm_and_dropout_are_in_eval_mode_in_every_step():
+    model = Detector()
+    freeze_parameters(model, ("*cls_score*",))
+    hook = FrozenModulesInEval(model)
+    expected = {"backbone.1", "backbone.2", "box_head.norm", "box_head.drop"}
+    for _ in range(2):
+        model.train()  # as Detectron2's evaluation leaves it
+        hook.before_step()
+        assert modes(model) == expected
+
+
+def test_dropout_among_trained_layers_stays_active():
+    model = Detector()
+    freeze_parameters(model, ("cls_score*", "box_head.fc.*"))
+    model.train()
+    FrozenModulesInEval(model).before_step()
+    # Its norm is frozen, but the layer beside it trains: the dropout is that layer's.
+    assert modes(model) == {"backbone.1", "backbone.2", "box_head.norm"}
+
+
+def test_nothing_changes_without_frozen_parameters():
+    model = Detector()
+    freeze_parameters(model, ("*",))
+    assert frozen_modules(model) == []
+
+
+def test_modules_inside_a_container_without_parameters_are_found():
+    """A dropout in a Sequential of its own, and a norm without affine parameters."""
+    model = nn.ModuleDict(
+        {
+            "head": nn.ModuleDict(
+                {
+                    "fc": nn.Linear(2, 2),
+                    "post": nn.Sequential(nn.ReLU(), nn.Sequential(nn.Dropout(0.5))),
+                    "norm": nn.Sequential(nn.BatchNorm1d(2, affine=False)),
+                }
+            ),
+            "cls_score": nn.Linear(2, 2),
+        }
+    )
+    freeze_parameters(model, ("cls_score*",))
+    FrozenModulesInEval(model).before_step()
+    assert {"head.post.1.0", "head.norm.0"} <= modes(model)
+
+
+def test_frozen_batch_norm_neither_moves_nor_depends_on_the_batch():
+    model = Detector()
+    freeze_parameters(model, ("*cls_score*",))
+    hook = FrozenModulesInEval(model)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    batch = torch.randn(4, 3, 2, 2)
+    model.train()
+    hook.before_step()
+    together = model.backbone(batch)
+    assert together[:1].equal(model.backbone(batch[:1]))
+    assert all(v.equal(before[k]) for k, v in model.state_dict().items())
