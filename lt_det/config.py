@@ -68,17 +68,12 @@ def check_config(cfg: CfgNode) -> None:
         ValueError: saying which key to change.
     """
     check_group_thresholds(cfg.DATASETS.GROUP_THRESHOLDS)
-    loss = cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS
-    if not cfg.MODEL.ROI_HEADS.NAME.startswith("LT") and loss.NAME != "SoftmaxLoss":
-        raise ValueError(
-            f"MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME {loss.NAME!r} has no effect under "
-            f"MODEL.ROI_HEADS.NAME {cfg.MODEL.ROI_HEADS.NAME!r}: use 'LTStandardROIHeads'"
-        )
     if cfg.SOLVER.AMP.PRECISION not in ("float16", "bfloat16"):
         raise ValueError(
             "Expected SOLVER.AMP.PRECISION to be 'float16' or 'bfloat16', but got "
             f"{cfg.SOLVER.AMP.PRECISION!r}"
         )
+    loss = cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS
     balanced = loss.NAME in ("BalancedSoftmaxLoss", "BalancedSigmoidLoss")
     if (
         balanced

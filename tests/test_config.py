@@ -4,8 +4,14 @@ import logging
 
 import pytest
 from detectron2.config import get_cfg
+from detectron2.layers import ShapeSpec
+from detectron2.modeling.box_regression import Box2BoxTransform
+from torch import nn
 
 from lt_det.config import add_lt_det_config, check_config
+from lt_det.engine.trainer import check_box_predictors
+from lt_det.losses import SoftmaxLoss
+from lt_det.modeling import LTFastRCNNOutputLayers
 from lt_det.registry import kwargs_from_node, node_name
 
 # Every key lt_det adds, one parent a line. Detectron2's own keys are not redefined.
@@ -130,15 +136,32 @@ def test_arguments_of_a_class_without_its_own_constructor():
 # --- contradictions ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("heads", ["StandardROIHeads", "CascadeROIHeads", "Res5ROIHeads"])
-def test_loss_under_stock_heads_is_refused(cfg, heads):
-    cfg.MODEL.ROI_HEADS.NAME = heads
-    cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME = "BalancedSoftmaxLoss"
-    expected = f"CLS_LOSS.NAME 'BalancedSoftmaxLoss'.*ROI_HEADS.NAME '{heads}'.*LTStandardROIHeads"
-    with pytest.raises(ValueError, match=expected):
-        check_config(cfg)
-    cfg.MODEL.ROI_HEADS.NAME = "LTStandardROIHeads"
-    check_config(cfg)
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("CLS_LOSS.NAME", "BalancedSoftmaxLoss"),
+        ("CLASSIFIER.NAME", "CosineClassifier"),
+        ("CLASSIFIER.REINIT", True),
+    ],
+)
+def test_a_key_without_effect_on_the_model_is_refused(cfg, key, value):
+    """The model counts, not the name of its ROI heads, which may be a user's own subclass."""
+    cfg.MODEL.ROI_HEADS.NAME = "UsersOwnROIHeads"
+    cfg.merge_from_list([f"MODEL.ROI_BOX_HEAD.{key}", value])
+    stock = nn.Linear(1, 1)
+    with pytest.raises(ValueError, match=rf"{key}.*'UsersOwnROIHeads'.*LTStandardROIHeads"):
+        check_box_predictors(cfg, stock)
+    ours = LTFastRCNNOutputLayers(
+        ShapeSpec(channels=2),
+        box2box_transform=Box2BoxTransform(weights=(1.0, 1.0, 1.0, 1.0)),
+        num_classes=3,
+        cls_loss=SoftmaxLoss(3),
+    )
+    check_box_predictors(cfg, nn.ModuleDict({"predictor": ours}))
+
+
+def test_stock_heads_with_the_default_keys_are_fine(cfg):
+    check_box_predictors(cfg, nn.Linear(1, 1))
 
 
 @pytest.mark.parametrize("precision", ["float32", "half", ""])

@@ -37,7 +37,12 @@ def register_lvis_format(name: str, json_file: str, image_root: str, **metadata)
     json_file, image_root = os.fspath(json_file), os.fspath(image_root)
     DatasetCatalog.register(name, lambda: load_lvis_format(json_file, image_root, name))
     MetadataCatalog.get(name).set(
-        json_file=json_file, image_root=image_root, evaluator_type="lvis", **metadata
+        json_file=json_file,
+        image_root=image_root,
+        evaluator_type="lvis",
+        # All of the file and nothing else: its content identifies the set's statistics.
+        is_whole_json_file=True,
+        **metadata,
     )
 
 

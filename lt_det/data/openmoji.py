@@ -43,7 +43,8 @@ class OpenMojiSpec:
         verified_family: probability that an absent class of a present family is verified negative.
         verified_other: the same for other absent classes.
         not_exhaustive: probability that a class with several instances in a picture has one of
-            them unannotated and is listed as not exhaustive; rare classes are spared.
+            them unannotated and is listed as not exhaustive; the less frequent half of the
+            classes is spared.
 
     Raises:
         ValueError: naming the field and what was expected.

@@ -67,7 +67,8 @@ def compute_class_stats(dataset_names: str | Sequence[str], num_classes: int) ->
     """Count the classes of registered data sets, or read the count from the cache.
 
     The cache lies in ``$LT_DET_CACHE`` (default ``~/.cache/lt_det``) and is keyed by the content
-    of the annotation files. Sets that are registered without a ``json_file`` are counted anew.
+    of the annotation files. Only sets that are known to be the whole of their file are cached
+    (metadata ``is_whole_json_file``); a user's own function may filter it, and is counted anew.
     """
     names = [dataset_names] if isinstance(dataset_names, str) else list(dataset_names)
     cache_file = _cache_file(names, num_classes)
@@ -113,9 +114,11 @@ def _repeat_corrected(cfg: CfgNode) -> ClassStats:
 def _cache_file(names: Sequence[str], num_classes: int) -> Path | None:
     digest = hashlib.sha256(f"{_CACHE_VERSION} {num_classes}".encode())
     for name in names:
-        json_file = MetadataCatalog.get(name).get("json_file")
-        path = json_file and PathManager.get_local_path(json_file)
-        if not path or not os.path.isfile(path):
+        metadata = MetadataCatalog.get(name)
+        if not metadata.get("is_whole_json_file", False):
+            return None
+        path = PathManager.get_local_path(metadata.json_file)
+        if not os.path.isfile(path):
             return None
         with open(path, "rb") as file:
             while block := file.read(1 << 22):

@@ -6,7 +6,6 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Iterable
 
 import torch
 from detectron2.config import CfgNode
@@ -29,6 +28,11 @@ from lt_det.modeling.box_predictor import box_predictors
 __all__ = ["AutocastTrainer", "LTTrainer", "initialize_from_weights"]
 
 logger = logging.getLogger(__name__)
+
+# In OUTPUT_DIR.
+CLASS_STATS_FILE = "class_stats.json"
+# The groups of LVIS's annotation files.
+LVIS_GROUP_THRESHOLDS = (10, 100)
 
 
 class AutocastTrainer(SimpleTrainer):
@@ -73,7 +77,9 @@ class AutocastTrainer(SimpleTrainer):
     def load_state_dict(self, state_dict: dict) -> None:
         """Inverse of :meth:`state_dict`."""
         super().load_state_dict(state_dict)
-        self._scaler.load_state_dict(state_dict["scaler"])
+        # Absent in checkpoints of Detectron2's own trainers.
+        if "scaler" in state_dict:
+            self._scaler.load_state_dict(state_dict["scaler"])
 
 
 class LTTrainer(DefaultTrainer):
@@ -113,8 +119,14 @@ class LTTrainer(DefaultTrainer):
             super().resume_or_load(resume=True)
         else:
             initialize_from_weights(self.cfg, self.model, self.checkpointer)
-        if comm.is_main_process():
-            _save_class_stats(self.model, self.cfg.OUTPUT_DIR)
+        save_class_stats(self.model, self.cfg.OUTPUT_DIR)
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """Detectron2's ``build_model``, and a check that our keys have an effect on it."""
+        model = super().build_model(cfg)
+        check_box_predictors(cfg, model)
+        return model
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode):
@@ -123,9 +135,52 @@ class LTTrainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        """The LVIS evaluator, writing to ``OUTPUT_DIR/inference/<dataset_name>``."""
-        folder = os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
-        return LTLVISEvaluator(dataset_name, output_dir=folder)
+        """The LVIS evaluator, writing to ``OUTPUT_DIR/inference/<dataset_name>``.
+
+        Groups are those of the annotation file, unless ``DATASETS.GROUP_THRESHOLDS`` differ from
+        LVIS's; then they follow from the model's class statistics.
+        """
+        stats_file = os.path.join(cfg.OUTPUT_DIR, CLASS_STATS_FILE)
+        stats = ClassStats.load(stats_file) if os.path.isfile(stats_file) else None
+        groups = None
+        if tuple(cfg.DATASETS.GROUP_THRESHOLDS) != LVIS_GROUP_THRESHOLDS:
+            if stats is None:
+                raise ValueError(
+                    "DATASETS.GROUP_THRESHOLDS needs class statistics, and the model has none: "
+                    "name a file in DATASETS.CLASS_STATS_FILE"
+                )
+            groups = stats.groups(cfg.DATASETS.GROUP_THRESHOLDS)
+        return LTLVISEvaluator(
+            dataset_name,
+            output_dir=os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name),
+            groups=groups,
+            class_stats=stats,
+        )
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: nn.Module, evaluators=None) -> dict:
+        """See DefaultTrainer; the model's class statistics are written to ``OUTPUT_DIR`` first."""
+        save_class_stats(model, cfg.OUTPUT_DIR)
+        return super().test(cfg, model, evaluators)
+
+
+def check_box_predictors(cfg: CfgNode, model: nn.Module) -> None:
+    """Raise ValueError if the config asks for a loss or classifier that ``model`` has no place for.
+
+    The model is asked, not the name of its ROI heads, which may be a user's own subclass.
+    """
+    box_head = cfg.MODEL.ROI_BOX_HEAD
+    asked = {
+        "CLS_LOSS.NAME": box_head.CLS_LOSS.NAME != "SoftmaxLoss",
+        "CLASSIFIER.NAME": box_head.CLASSIFIER.NAME != "LinearClassifier",
+        "CLASSIFIER.REINIT": box_head.CLASSIFIER.REINIT,
+    }
+    without_effect = [key for key, is_asked in asked.items() if is_asked]
+    if without_effect and not any(box_predictors(model)):
+        raise ValueError(
+            f"MODEL.ROI_BOX_HEAD.{without_effect[0]} has no effect under MODEL.ROI_HEADS.NAME "
+            f"{cfg.MODEL.ROI_HEADS.NAME!r}: use 'LTStandardROIHeads'"
+        )
 
 
 def initialize_from_weights(cfg: CfgNode, model: nn.Module, checkpointer: LTCheckpointer) -> None:
@@ -140,6 +195,10 @@ def initialize_from_weights(cfg: CfgNode, model: nn.Module, checkpointer: LTChec
     for predictor in box_predictors(model):
         if cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT:
             predictor.reset_classifier()
+            # Every rank drew its own, after DDP had made them equal.
+            for parameter in predictor.cls_score.parameters():
+                if comm.get_world_size() > 1:
+                    torch.distributed.broadcast(parameter.data, src=0)
         buffers = predictor.cls_loss.class_stats
         if stats is not None:
             if buffers.is_set and buffers.value() != stats:
@@ -147,11 +206,10 @@ def initialize_from_weights(cfg: CfgNode, model: nn.Module, checkpointer: LTChec
             buffers.assign(stats)
 
 
-def _save_class_stats(model: nn.Module, output_dir: str) -> None:
-    """Write ``class_stats.json``, so that a reader need not open a checkpoint."""
-    values: Iterable[ClassStats | None] = (
-        predictor.cls_loss.class_stats.value() for predictor in box_predictors(model)
-    )
-    stats = next(iter(values), None)
-    if stats is not None:
-        stats.save(os.path.join(output_dir, "class_stats.json"))
+def save_class_stats(model: nn.Module, output_dir: str) -> None:
+    """Write the model's statistics to ``class_stats.json``, for readers without a checkpoint."""
+    if comm.is_main_process():
+        stats = [predictor.cls_loss.class_stats.value() for predictor in box_predictors(model)]
+        if stats and stats[0] is not None:
+            stats[0].save(os.path.join(output_dir, CLASS_STATS_FILE))
+    comm.synchronize()

@@ -41,7 +41,8 @@ def frequency(stats: ClassStatsBuffers, count_type: str) -> torch.Tensor:
     """How often a class occurs, f_j in (0, 1), shape (K,) float64.
 
     "image": the share of images that contain the class (they sum to more than 1, because an
-    image has several). "instance": the share of instances, :func:`class_prior`.
+    image has several). "instance": the share of instances; unlike :func:`class_prior` it is not
+    normalised again where a count was clamped.
     """
     if count_type == "image":
         total = stats.num_images

@@ -50,24 +50,32 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             input_shape: shape of the features that reach this module.
             num_classes: K.
             cls_loss: the classification loss; decides the number of logits and their activation.
-            classifier: a layer from D features to ``cls_loss.num_logits`` logits with a method
-                ``reset(bias)``; None is a :class:`LinearClassifier`.
+            classifier: a layer of :data:`CLASSIFIER_REGISTRY` from D features to
+                ``cls_loss.num_logits`` logits, taken as it is; None is a fresh
+                :class:`LinearClassifier` with the loss's initial bias.
             kwargs: see :class:`FastRCNNOutputLayers`.
 
         Raises:
-            ValueError: if the loss is of another number of classes.
+            ValueError: if loss and classifier do not fit.
         """
+        if kwargs.get("use_sigmoid_ce") or kwargs.get("use_fed_loss"):
+            raise ValueError("`cls_loss` decides the loss: use_sigmoid_ce and use_fed_loss do not")
         super().__init__(input_shape, num_classes=num_classes, **kwargs)
         if cls_loss.num_classes != num_classes:
             raise ValueError(
                 f"Expected a loss of {num_classes} classes, but `cls_loss` "
                 f"{type(cls_loss).__name__} has {cls_loss.num_classes}"
             )
+        if classifier is None:
+            classifier = LinearClassifier(self.cls_score.in_features, cls_loss.num_logits)
+            classifier.reset(cls_loss.init_bias())
+        elif len(classifier.weight) != cls_loss.num_logits:
+            raise ValueError(
+                f"Expected a `classifier` of the {cls_loss.num_logits} logits of "
+                f"{type(cls_loss).__name__}, but it has {len(classifier.weight)}"
+            )
         self.cls_loss = cls_loss
-        self.cls_score = classifier or LinearClassifier(
-            self.cls_score.in_features, cls_loss.num_logits
-        )
-        self.reset_classifier()
+        self.cls_score = classifier
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
@@ -78,7 +86,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         cls_loss = build_box_cls_loss(cfg, available_class_stats(cfg))
         input_size = input_shape.channels * (input_shape.width or 1) * (input_shape.height or 1)
         arguments["cls_loss"] = cls_loss
-        arguments["classifier"] = build_classifier(cfg, input_size, cls_loss.num_logits)
+        arguments["classifier"] = build_classifier(cfg, input_size, cls_loss)
         arguments["loss_weight"] = {
             **arguments["loss_weight"],
             "loss_cls": box_head.CLS_LOSS.WEIGHT,
@@ -160,12 +168,14 @@ def build_box_cls_loss(cfg: CfgNode, class_stats: ClassStats | None) -> BoxClsLo
     return cls(cfg.MODEL.ROI_HEADS.NUM_CLASSES, class_stats, **hyper)
 
 
-def build_classifier(cfg: CfgNode, input_size: int, num_logits: int) -> nn.Module:
-    """Build the classifier ``MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME``."""
+def build_classifier(cfg: CfgNode, input_size: int, cls_loss: BoxClsLoss) -> nn.Module:
+    """Build the classifier ``MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME`` for a loss."""
     node = cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER
     cls = lookup(CLASSIFIER_REGISTRY, node.NAME, "MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME")
     hyper = kwargs_from_node(node, cls, CLASSIFIER_SUFFIX)
-    return cls(input_size, num_logits, **hyper)
+    classifier = cls(input_size, cls_loss.num_logits, **hyper)
+    classifier.reset(cls_loss.init_bias())
+    return classifier
 
 
 def available_class_stats(cfg: CfgNode) -> ClassStats | None:

@@ -1,7 +1,7 @@
 """LTFastRCNNOutputLayers: odd batches, frozen parts, precision, building, contradictions."""
 
+import copy
 import logging
-import math
 
 import pytest
 import torch
@@ -274,11 +274,25 @@ def test_classifier_has_the_losses_layout(loss):
         torch.testing.assert_close(probs[0, :K], torch.full((K,), 0.01))
 
 
-def test_plain_constructor_takes_a_classifier():
+def test_plain_constructor_takes_a_classifier_as_it_is():
+    """It may be a trained one: only a classifier that the predictor makes itself is initialised."""
     classifier = CosineClassifier(D, K, scale=3.0)
+    before = copy.deepcopy(classifier.state_dict())
     predictor = predictor_of(SigmoidLoss(K), classifier=classifier)
     assert predictor.cls_score is classifier
-    assert classifier.bias[0].item() == pytest.approx(math.log(0.01 / 0.99))
+    for name, value in classifier.state_dict().items():
+        assert value.equal(before[name])
+
+
+def test_classifier_of_another_width_is_refused():
+    with pytest.raises(ValueError, match=rf"{K} logits of SigmoidLoss, but it has {K + 1}"):
+        predictor_of(SigmoidLoss(K), classifier=CosineClassifier(D, K + 1))
+
+
+@pytest.mark.parametrize("argument", ["use_sigmoid_ce", "use_fed_loss"])
+def test_stock_losses_by_constructor_are_refused(argument):
+    with pytest.raises(ValueError, match="cls_loss"):
+        predictor_of(SoftmaxLoss(K), **{argument: True})
 
 
 def test_other_number_of_classes_is_refused():
