@@ -39,6 +39,11 @@ def run_from_args(args: argparse.Namespace) -> None:
     if args.class_counts:
         changes["class_counts"] = read_class_counts(args.class_counts)
         changes.setdefault("num_classes", len(changes["class_counts"]))
+    if (changes or args.seed) and not args.output:
+        raise ValueError(
+            f"Other settings than the preset's need an --output folder: openmoji_{args.preset} is "
+            "the name of the preset's own set"
+        )
     spec = dataclasses.replace(PRESETS[args.preset](), **changes)
     root = os.environ.get("DETECTRON2_DATASETS", "datasets")
     folder = generate(

@@ -10,69 +10,25 @@ import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pycocotools.mask
 from tqdm import tqdm
 
-from lt_det.class_stats import ClassStats
 from lt_det.data.openmoji import SPLITS, OpenMojiSpec
+from lt_det.data.openmoji_lvis import ATTRIBUTION, categories, count, lvis_content
+from lt_det.data.openmoji_plan import (
+    Catalogue,
+    Picture,
+    draw_extra,
+    draw_ordinary,
+    draw_train,
+)
 from lt_det.data.openmoji_scenes import compose
 from lt_det.data.openmoji_sheets import write_contact_sheet, write_family_sheet
-from lt_det.data.openmoji_sprites import find_families, load_sprites, sprite_name
 
 __all__ = ["generate"]
-
-_FREQUENCY = ("r", "c", "f")
-_ATTRIBUTION = (
-    "Pictures composed from OpenMoji drawings, https://openmoji.org, licence CC BY-SA 4.0. "
-    "Made by lt_det's tools/make_openmoji.py."
-)
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture to be made: its classes, first placed first, and what it verifies.
-
-    ``focus`` is the class an extra picture was made for, or None for an ordinary picture.
-    """
-
-    split: str
-    number: int
-    classes: tuple[int, ...]
-    focus: int | None = None
-
-    @property
-    def file_name(self) -> str:
-        """Path below the data set's folder."""
-        return f"{self.split}/{self.number:06d}.png"
-
-
-class Catalogue:
-    """Which drawing each class is. Class k has rank k: 0 is the most frequent."""
-
-    def __init__(self, spec: OpenMojiSpec, seed: int):
-        sprites = load_sprites(spec.min_filling)
-        families = find_families(
-            sprites, spec.num_families, spec.family_size, spec.min_family_distance
-        )
-        rng = np.random.default_rng([seed, len(SPLITS)])
-        # Member m of every family before member m + 1 of any: each family gets a class of each
-        # part of the frequency range.
-        order = [
-            (int(f), m) for m in range(spec.family_size) for f in rng.permutation(len(families))
-        ]
-        order = order[: spec.num_classes]
-        turn = rng.integers(spec.family_size, size=len(families))
-        self.family = np.array([family for family, _ in order])
-        self.codes = [families[f][(m + turn[f]) % spec.family_size] for f, m in order]
-        self.sprites = [sprites[code] for code in self.codes]
-
-    def family_of(self, class_id: int) -> set[int]:
-        """All classes of a class's family, itself included."""
-        return set(np.flatnonzero(self.family == self.family[class_id]).tolist())
 
 
 def generate(
@@ -113,7 +69,7 @@ def generate(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     _write(spec, partial, seed, workers, progress)
-    (partial / "ATTRIBUTION.txt").write_text(_ATTRIBUTION + "\n")
+    (partial / "ATTRIBUTION.txt").write_text(ATTRIBUTION + "\n")
     (partial / "spec.json").write_text(description)
     partial.rename(output_dir)
     return output_dir
@@ -126,7 +82,7 @@ def _write(
     for split in SPLITS:
         (folder / split).mkdir()
     with _processes(workers, catalogue, spec, folder, seed) as pool:
-        train = _draw_train(spec, seed)
+        train = draw_train(spec, seed)
         total = len(train) + spec.num_dev + spec.num_val + spec.num_val_uniform
         with tqdm(total=total, desc="pictures", unit="img", disable=not progress) as bar:
 
@@ -136,78 +92,27 @@ def _write(
                     yield result
 
             splits = {"train": list(make(train))}
-            stats = _count(splits["train"], spec.num_classes)
+            stats = count(splits["train"], spec.num_classes)
             rare = np.flatnonzero(stats.groups() == 0)
             for split in ("dev", "val"):
-                ordinary = list(make(_draw(spec, split, getattr(spec, f"num_{split}"), seed)))
-                extra = _draw_extra(spec, split, ordinary, rare, seed)
+                ordinary = list(
+                    make(draw_ordinary(spec, split, getattr(spec, f"num_{split}"), seed))
+                )
+                extra = draw_extra(spec, split, ordinary, rare, seed)
                 bar.total += len(extra)
                 splits[split] = ordinary + list(make(extra))
             uniform = np.full(spec.num_classes, 1 / spec.num_classes)
-            pictures = _draw(spec, "val_uniform", spec.num_val_uniform, seed, uniform)
+            pictures = draw_ordinary(spec, "val_uniform", spec.num_val_uniform, seed, uniform)
             splits["val_uniform"] = list(make(pictures))
-    categories = _categories(catalogue, stats)
+    all_categories = categories(catalogue, stats)
     first_image = first_annotation = 1
     for split in SPLITS:
-        content = _lvis_content(splits[split], categories, first_image, first_annotation)
+        content = lvis_content(splits[split], all_categories, first_image, first_annotation)
         (folder / f"{split}.json").write_text(json.dumps(content, separators=(",", ":")))
         first_image += len(content["images"])
         first_annotation += len(content["annotations"])
     write_family_sheet(folder / "families.png", catalogue, stats)
     write_contact_sheet(folder / "contact_sheet.png", folder)
-
-
-def _draw(spec, split: str, number: int, seed: int, rates=None) -> list[Picture]:
-    """Ordinary pictures: classes drawn independently at their rates, the rarest placed first."""
-    rng = np.random.default_rng([seed, SPLITS.index(split), 1])
-    rates = spec.class_rates() if rates is None else rates
-    low, high = spec.objects_per_picture
-    pictures = []
-    for index in range(number):
-        classes = rng.choice(spec.num_classes, rng.integers(low, high + 1), p=rates)
-        pictures.append(Picture(split, index, tuple(sorted(classes.tolist(), reverse=True))))
-    return pictures
-
-
-def _draw_train(spec, seed: int) -> list[Picture]:
-    """Ordinary pictures, and one more for every class that none of them shows."""
-    pictures = _draw(spec, "train", spec.num_train, seed)
-    # The first object of a picture is never left out, so its class is certain to be seen.
-    seen = {picture.classes[0] for picture in pictures}
-    missing = sorted(set(range(spec.num_classes)) - seen - _certain_head(pictures))
-    return pictures + _focused(spec, "train", missing, len(pictures), seed)
-
-
-def _certain_head(pictures: Sequence[Picture]) -> set[int]:
-    """Classes drawn so often that leaving out some objects cannot remove them."""
-    drawn = np.bincount([c for picture in pictures for c in picture.classes])
-    return set(np.flatnonzero(drawn >= 20).tolist())
-
-
-def _draw_extra(spec, split: str, made: Sequence, rare: np.ndarray, seed: int) -> list[Picture]:
-    """Pictures that bring every rare class to ``min_rare_instances``."""
-    have = np.bincount(
-        [a["category"] for _, annotations in made for a in annotations], minlength=spec.num_classes
-    )
-    focus = np.repeat(rare, np.maximum(spec.min_rare_instances - have[rare], 0))
-    return [
-        dataclasses.replace(picture, focus=int(c))
-        for c, picture in zip(
-            focus, _focused(spec, split, focus.tolist(), len(made), seed), strict=True
-        )
-    ]
-
-
-def _focused(spec, split: str, classes: Sequence[int], start: int, seed: int) -> list[Picture]:
-    """One picture for each class, which comes first; the others are drawn at their rates."""
-    rng = np.random.default_rng([seed, SPLITS.index(split), 2])
-    low, high = spec.objects_per_picture
-    rates = spec.class_rates()
-    pictures = []
-    for index, focus in enumerate(classes, start=start):
-        others = rng.choice(spec.num_classes, rng.integers(low, high + 1) - 1, p=rates)
-        pictures.append(Picture(split, index, (focus, *others.tolist())))
-    return pictures
 
 
 @contextlib.contextmanager
@@ -298,77 +203,11 @@ def _verified_absent(rng, catalogue, spec, present, verifiable, picture) -> list
     ]
 
 
-def _count(made: Sequence, num_classes: int) -> ClassStats:
-    dicts = [{"annotations": [{"category_id": a["category"]} for a in anns]} for _, anns in made]
-    return ClassStats.from_dicts(dicts, num_classes)
-
-
-def _categories(catalogue: Catalogue, stats: ClassStats) -> list[dict]:
-    names = [sprite_name(code) for code in catalogue.codes]
-    return [
-        {
-            "id": c + 1,
-            "name": name,
-            "synonyms": [name],
-            "synset": f"{name}.n.01",
-            "def": f"OpenMoji {code}",
-            "supercategory": f"family_{family:03d}",
-            "frequency": _FREQUENCY[group],
-            "image_count": int(images),
-            "instance_count": int(instances),
-        }
-        for c, (name, code, family, group, images, instances) in enumerate(
-            zip(
-                names,
-                catalogue.codes,
-                catalogue.family,
-                stats.groups(),
-                stats.image_count,
-                stats.instance_count,
-                strict=True,
-            )
-        )
-    ]
-
-
-def _lvis_content(
-    made: Sequence, categories: list[dict], image_id: int, annotation_id: int
-) -> dict:
-    images, annotations = [], []
-    for record, of_image in made:
-        images.append({"id": image_id, **record})
-        for annotation in of_image:
-            values = {key: value for key, value in annotation.items() if key != "category"}
-            annotations.append(
-                {
-                    "id": annotation_id,
-                    "image_id": image_id,
-                    "category_id": annotation["category"] + 1,
-                    **values,
-                }
-            )
-            annotation_id += 1
-        image_id += 1
-    return {
-        "info": {"description": _ATTRIBUTION, "version": "1"},
-        "licenses": [
-            {
-                "id": 1,
-                "name": "CC BY-SA 4.0",
-                "url": "https://creativecommons.org/licenses/by-sa/4.0/",
-            }
-        ],
-        "categories": categories,
-        "images": images,
-        "annotations": annotations,
-    }
-
-
 def _check_same(output_dir: Path, description: str) -> None:
     marker = output_dir / "spec.json"
     if not marker.is_file():
         raise ValueError(f"{output_dir} exists and is no generated data set: choose another folder")
-    if marker.read_text() != description:
+    if json.loads(marker.read_text()) != json.loads(description):
         raise ValueError(
             f"{output_dir} holds a data set of another seed or other settings (see {marker}): "
             "remove it or choose another folder"

@@ -16,7 +16,7 @@ from pycocotools import mask as mask_api
 
 import lt_det.evaluation.lvis_api  # noqa: F401  (makes LVISEval run with today's NumPy)
 from lt_det.class_stats import ClassStats
-from lt_det.data import openmoji_writer
+from lt_det.data import openmoji_plan, openmoji_writer
 from lt_det.data.lvis import load_lvis_format
 from lt_det.data.openmoji import PRESETS, SPLITS
 from lt_det.data.openmoji_scenes import compose
@@ -50,23 +50,23 @@ def contents(root):
     return {split: json.loads((root / f"{split}.json").read_text()) for split in SPLITS}
 
 
-def plan(contents) -> list[openmoji_writer.Picture]:
+def plan(contents) -> list[openmoji_plan.Picture]:
     """Every picture of the set, drawn again; the extra ones from what the files say."""
-    pictures = openmoji_writer._draw_train(SPEC, SEED)
+    pictures = openmoji_plan.draw_train(SPEC, SEED)
     train = contents["train"]["categories"]
     rare = np.array([c["id"] - 1 for c in train if c["frequency"] == "r"])
     for split in ("dev", "val"):
-        ordinary = openmoji_writer._draw(SPEC, split, getattr(SPEC, f"num_{split}"), SEED)
+        ordinary = openmoji_plan.draw_ordinary(SPEC, split, getattr(SPEC, f"num_{split}"), SEED)
         ids = {image["id"] for image in contents[split]["images"][: len(ordinary)]}
         annotations = contents[split]["annotations"]
         made = [
             (None, [{"category": a["category_id"] - 1} for a in annotations if a["image_id"] == i])
             for i in sorted(ids)
         ]
-        pictures += ordinary + openmoji_writer._draw_extra(SPEC, split, made, rare, SEED)
+        pictures += ordinary + openmoji_plan.draw_extra(SPEC, split, made, rare, SEED)
     uniform = np.full(SPEC.num_classes, 1 / SPEC.num_classes)
     number = SPEC.num_val_uniform
-    return pictures + openmoji_writer._draw(SPEC, "val_uniform", number, SEED, uniform)
+    return pictures + openmoji_plan.draw_ordinary(SPEC, "val_uniform", number, SEED, uniform)
 
 
 def picture_of(root, image) -> np.ndarray:
@@ -75,7 +75,7 @@ def picture_of(root, image) -> np.ndarray:
 
 
 def test_pictures_and_masks_are_those_of_compose(root, contents):
-    catalogue = openmoji_writer.Catalogue(SPEC, SEED)
+    catalogue = openmoji_plan.Catalogue(SPEC, SEED)
     images = [(s, image) for s, content in contents.items() for image in content["images"]]
     pictures = plan(contents)
     assert [image["file_name"] for _, image in images] == [p.file_name for p in pictures]
