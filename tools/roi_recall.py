@@ -1,0 +1,28 @@
+#!/usr/bin/env python3
+"""Which class wins at an RoI: recall by group of stage-2 checkpoints that share one stage 1.
+
+python tools/roi_recall.py --config-file configs/..._stage2.yaml --dataset openmoji_quick_dev
+    output/study/<row>/seed1/model_final.pth output/study/<row>/seed1/model_final.pth
+"""
+
+import argparse
+
+from lt_det.engine.roi_recall import recall_table
+from lt_det.engine.run import config_from_args
+
+
+def main():
+    """Parse arguments and run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, help="config of the first checkpoint")
+    parser.add_argument("--dataset", required=True, help="annotated data set")
+    parser.add_argument("checkpoints", nargs="+")
+    args = parser.parse_args()
+    args.eval_only, args.opts = True, []
+    print(recall_table(config_from_args(args), args.dataset, args.checkpoints))
+
+
+if __name__ == "__main__":
+    main()
