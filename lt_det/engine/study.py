@@ -196,7 +196,7 @@ def _row_job(study: Study, output_dir: Path, row: Row, seed: int) -> Job:
 def _job(study, tool, arguments, config, folder: Path, seed: int, options) -> Job:
     command = [sys.executable, str(_TOOLS / tool), *arguments, "--config-file", config]
     command += [*options, "OUTPUT_DIR", str(folder), "SEED", str(seed)]
-    command += ["DATASETS.TEST", repr(tuple(study.test)), *study.opts]
+    command += ["DATASETS.TEST", repr(tuple(study.test)), *map(str, study.opts)]
     return Job(
         name=f"{folder.parent.name}/{folder.name}",
         command=command,
