@@ -102,7 +102,7 @@ def extract_features(
     RoIs are those of training: the RPN's proposals and the ground truth, sampled as in training.
 
     Args:
-        model: a model with one :class:`LTFastRCNNOutputLayers`; its parameters get frozen.
+        model: a model with one :class:`LTFastRCNNOutputLayers`; nothing in it changes.
         dataset_dicts: the training records; their order is the bank's image index.
         mapper: the training mapper (augmentation included).
         num_views: visits to each image.
@@ -112,6 +112,7 @@ def extract_features(
         ValueError: if the model has no lt_det box predictor, or several (cascade).
     """
     predictor = _only_predictor(model)
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model.requires_grad_(False)
     model.train()
     FrozenModulesInEval(model).before_step()
@@ -133,6 +134,8 @@ def extract_features(
     finally:
         for hook in hooks:
             hook.remove()
+        for parameter in trainable:
+            parameter.requires_grad_(True)
     return FeatureBank(torch.cat(features), torch.cat(labels), torch.tensor(visits))
 
 

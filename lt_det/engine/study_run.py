@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from lt_det.class_stats import ClassStats
+from lt_det.data.openmoji import register_all_openmoji
 from lt_det.engine.study import Study, run_study, seed_folder
 from lt_det.evaluation.study_report import write_study_report
 from lt_det.evaluation.visualize import draw_predictions
@@ -60,6 +61,7 @@ def report(study: Study, output_dir: str | Path, dataset_name: str) -> str:
 
 def draw(study: Study, output_dir: str | Path) -> Path:
     """Predictions of the last row's first seed beside ground truth, on the first test set."""
+    register_all_openmoji()
     run = seed_folder(output_dir, study.rows[-1].folder, study.seeds[0])
     results = run / "inference" / study.test[0] / "lvis_instances_results.json"
     draw_predictions(study.test[0], results, run / "pictures")

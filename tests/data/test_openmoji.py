@@ -12,7 +12,7 @@ from lvis import LVIS
 from PIL import Image, ImageDraw, ImageOps
 from pycocotools import mask as mask_api
 
-from lt_det.data import openmoji_scenes, openmoji_writer
+from lt_det.data import openmoji_plan, openmoji_scenes, openmoji_writer
 from lt_det.data.openmoji import PRESETS, SPLITS, OpenMojiSpec, register_openmoji
 from lt_det.data.openmoji_command import read_class_counts
 from lt_det.data.openmoji_scenes import compose
@@ -30,7 +30,7 @@ def _draw_sprites_once():
     """The font is rasterised once for all sets of this module; everything else is repeated."""
     sprites = load_sprites(SPEC.min_filling)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(openmoji_writer, "load_sprites", lambda min_filling: sprites)
+        patch.setattr(openmoji_plan, "load_sprites", lambda min_filling: sprites)
         yield
 
 

@@ -63,12 +63,18 @@ def test_options_change_single_fields(captured):
 def test_class_counts_bring_their_number_of_classes(captured, tmp_path):
     path = tmp_path / "counts.json"
     path.write_text(json.dumps([{"image_count": n} for n in (5, 900, 30)]))
-    (spec, _), _ = captured("--class-counts", path)
+    (spec, _), _ = captured("--class-counts", path, "--output", tmp_path / "set")
     assert spec.num_classes == 3
     assert spec.class_counts == (5.0, 900.0, 30.0)
     assert spec.class_rates() == pytest.approx([900 / 935, 30 / 935, 5 / 935])
     with pytest.raises(ValueError, match=r"num_classes = 4 counts, but got 3"):
-        captured("--class-counts", path, "--num-classes", 4)
+        captured("--class-counts", path, "--num-classes", 4, "--output", tmp_path / "set")
+
+
+@pytest.mark.parametrize("option", ["--seed", "--num-train"])
+def test_other_settings_do_not_take_the_name_of_a_preset(captured, option):
+    with pytest.raises(ValueError, match="--output"):
+        captured(option, 1)
 
 
 @pytest.mark.parametrize(
@@ -81,11 +87,13 @@ def test_a_file_without_counts_is_named(tmp_path, text):
         read_class_counts(path)
 
 
-def test_the_real_class_counts_of_lvis_can_be_read(captured):
+def test_the_real_class_counts_of_lvis_can_be_read(captured, tmp_path):
     path = Path(__file__).parents[3] / "shared" / "data" / "lvis_v1_train_cat_info.json"
     if not path.is_file():
         pytest.skip(f"no {path}: the file of LVIS v1's class statistics is not part of lt_det")
-    (spec, _), _ = captured("--preset", "lvis_v1", "--class-counts", path)
+    (spec, _), _ = captured(
+        "--preset", "lvis_v1", "--class-counts", path, "--output", tmp_path / "set"
+    )
     assert spec.num_classes == 1203
     # Detectron2 ships the same counts, and the preset takes those.
     assert sorted(spec.class_counts) == sorted(PRESETS["lvis_v1"]().class_counts)
@@ -112,6 +120,8 @@ def test_ctrl_c_ends_all_processes_and_leaves_no_set(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A background shell ignores SIGINT, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
         deadline = time.monotonic() + 120

@@ -35,7 +35,7 @@ def _draw_sprites_once():
     """The font is rasterised once for all sets of this module; everything else is repeated."""
     sprites = load_sprites(SPEC.min_filling)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(openmoji_writer, "load_sprites", lambda min_filling: sprites)
+        patch.setattr(openmoji_plan, "load_sprites", lambda min_filling: sprites)
         yield
 
 

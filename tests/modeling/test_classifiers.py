@@ -10,6 +10,7 @@ from detectron2.config import get_cfg
 from torch import nn
 
 from lt_det.config import add_lt_det_config
+from lt_det.losses import SoftmaxLoss
 from lt_det.modeling.box_predictor import build_classifier
 from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY, CosineClassifier, LinearClassifier
 from lt_det.registry import hyper_parameters, node_name
@@ -25,6 +26,8 @@ ALTERNATIVES = {
 }
 INVALID = {"CosineClassifier": {"scale": [0.0, -1.0, math.nan, math.inf]}}
 D, C = 6, 4
+# Any loss of C logits.
+LOSS = SoftmaxLoss(C - 1)
 
 
 @pytest.mark.parametrize("cls", CLASSIFIERS, ids=lambda cls: cls.__name__)
@@ -97,10 +100,10 @@ class TestEveryClassifier:
             cfg = get_cfg()
             add_lt_det_config(cfg)
             cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME = cls.__name__
-            default = self.fingerprint(build_classifier(cfg, D, C))
+            default = self.fingerprint(build_classifier(cfg, D, LOSS))
             node = cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER[node_name(cls, "Classifier")]
             node[name.upper()] = alternatives[name]
-            assert self.fingerprint(build_classifier(cfg, D, C)) != default, name
+            assert self.fingerprint(build_classifier(cfg, D, LOSS)) != default, name
 
     def fingerprint(self, layer):
         torch.manual_seed(0)
@@ -160,7 +163,7 @@ def test_unknown_classifier_lists_what_exists():
     cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME = "Cosine"
     expected = "CLASSIFIER.NAME 'Cosine'.*CosineClassifier, LinearClassifier"
     with pytest.raises(ValueError, match=expected):
-        build_classifier(cfg, D, C)
+        build_classifier(cfg, D, LOSS)
 
 
 def test_outside_classifier_gets_its_keys():
@@ -177,6 +180,6 @@ def test_outside_classifier_gets_its_keys():
         add_lt_det_config(cfg)
         cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME = "ScaledClassifier"
         cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER.SCALED.FACTOR = 3.0
-        assert build_classifier(cfg, D, C).factor == 3.0
+        assert build_classifier(cfg, D, LOSS).factor == 3.0
     finally:
         CLASSIFIER_REGISTRY._obj_map.pop("ScaledClassifier")
