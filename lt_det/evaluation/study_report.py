@@ -86,7 +86,9 @@ def _differences(runs, comparisons, groups, task: str, num_replicates: int) -> l
 
 
 def _cell(difference: Mapping[str, float]) -> str:
-    """``+1.2 [+0.3, +2.0]``; an interval that excludes zero is bold."""
+    """``+1.2 [+0.3, +2.0]``; an interval that excludes zero is bold; ``-`` without ground truth."""
+    if np.isnan(difference["mean"]):
+        return "-"
     lo, hi = difference["lo"], difference["hi"]
     text = f"{difference['mean']:+.1f} [{lo:+.1f}, {hi:+.1f}]"
     return f"**{text}**" if lo > 0 or hi < 0 else text
