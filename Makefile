@@ -36,7 +36,7 @@ format: setup  ## apply ruff's fixes and formatting
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-demo: setup  ## data set, two stages, one table: plain against balanced (15 minutes on 2 cores)
+demo: setup  ## data set, two stages, one table: plain against balanced
 	$(PY) tools/run_study.py --preset demo --output output/demo $(ARGS)
 
 study: setup  ## the README's table: 3 seeds, every row tuned alike (hours, resumes)
