@@ -27,6 +27,7 @@ from lt_det.data.openmoji_plan import (
 )
 from lt_det.data.openmoji_scenes import compose
 from lt_det.data.openmoji_sheets import write_contact_sheet, write_family_sheet
+from lt_det.interrupt import deferred_interrupt
 
 __all__ = ["generate"]
 
@@ -81,7 +82,10 @@ def _write(
     catalogue = Catalogue(spec, seed)
     for split in SPLITS:
         (folder / split).mkdir()
-    with _processes(workers, catalogue, spec, folder, seed) as pool:
+    with (
+        deferred_interrupt() as stop_if_interrupted,
+        _processes(workers, catalogue, spec, folder, seed) as pool,
+    ):
         train = draw_train(spec, seed)
         total = len(train) + spec.num_dev + spec.num_val + spec.num_val_uniform
         with tqdm(total=total, desc="pictures", unit="img", disable=not progress) as bar:
@@ -89,6 +93,7 @@ def _write(
             def make(pictures: Sequence[Picture]) -> Iterator[tuple[dict, list[dict]]]:
                 for result in pool.map(_make_picture, pictures, chunksize=16):
                     bar.update()
+                    stop_if_interrupted()
                     yield result
 
             splits = {"train": list(make(train))}
@@ -157,7 +162,7 @@ def _make_picture(picture: Picture) -> tuple[dict, list[dict]]:
         "file_name": picture.file_name,
         "height": spec.picture_size,
         "width": spec.picture_size,
-        "neg_category_ids": _verified_absent(rng, catalogue, spec, present, verifiable, picture),
+        "neg_category_ids": _verified_absent(rng, spec, present, verifiable, picture),
         "not_exhaustive_category_ids": [c + 1 for c in not_exhaustive],
     }
     return record, annotations
@@ -189,18 +194,12 @@ def _leave_one_out(rng, annotations: list[dict], spec) -> list[int]:
     return chosen
 
 
-def _verified_absent(rng, catalogue, spec, present, verifiable, picture) -> list[int]:
+def _verified_absent(rng, spec, present, verifiable, picture) -> list[int]:
     """Category ids verified to be absent. A class drawn but left out for room is truly absent."""
     if picture.focus is not None:
         return sorted(c + 1 for c in verifiable - present)
-    relatives = set().union(*(catalogue.family_of(c) for c in present))
-    draws = rng.random(spec.num_classes)
-    return [
-        c + 1
-        for c in range(spec.num_classes)
-        if c not in present
-        and draws[c] < (spec.verified_family if c in relatives else spec.verified_other)
-    ]
+    verified = rng.random(spec.num_classes) < spec.verified_negative
+    return [c + 1 for c in np.flatnonzero(verified).tolist() if c not in present]
 
 
 def _check_same(output_dir: Path, description: str) -> None:

@@ -10,29 +10,17 @@ A study is a YAML file (``configs/<Dataset-Task>/studies/``)::
       - {name: softmax control, config: ../..., stage1: softmax}
       - {name: Balanced Softmax, config: ../..., stage1: softmax, controls: [softmax control]}
     select: {...}                              # optional, see ``tools/train_classifier.py``
-
-Every job is a process of its own with a folder of its own, and a finished one leaves
-``results.json`` there: a study that was interrupted continues where it was.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
-from tqdm import tqdm
 
-__all__ = ["Row", "Study", "run_study"]
-
-logger = logging.getLogger(__name__)
-_TOOLS = Path(__file__).parents[2] / "tools"
+__all__ = ["Row", "Study", "seed_folder"]
 
 
 @dataclass(frozen=True)
@@ -108,120 +96,6 @@ class Study:
             raise ValueError(f"{path} is not a study file: {error}") from error
 
 
-@dataclass(frozen=True)
-class Job:
-    """A command that leaves ``done`` behind."""
-
-    name: str
-    command: Sequence[str]
-    done: Path
-    log: Path
-
-    def run(self, num_threads: int) -> None:
-        """Run the command unless it was done before.
-
-        Raises:
-            RuntimeError: with the end of its log, if it fails.
-        """
-        if self.done.is_file():
-            return
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "OMP_NUM_THREADS": str(num_threads)}
-        with open(self.log, "a") as log:
-            code = subprocess.run(
-                self.command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False
-            ).returncode
-        if code or not self.done.is_file():
-            tail = "".join(self.log.read_text(errors="replace").splitlines(keepends=True)[-15:])
-            raise RuntimeError(f"{self.name} failed (exit code {code}), see {self.log}:\n{tail}")
-
-
-def run_study(study: Study, output_dir: str | Path, num_jobs: int = 0) -> None:
-    """Run everything that is not done yet.
-
-    Args:
-        study: its settings.
-        output_dir: one folder a job: ``<stage1>/seed<S>`` and ``<row's config>/seed<S>``.
-        num_jobs: processes at a time, which share the cores; 0 is as many as cores.
-
-    Raises:
-        RuntimeError: if a job fails. Jobs that do not depend on it are finished first.
-    """
-    output_dir = Path(output_dir).resolve()
-    make_data(study.data)
-    num_jobs = num_jobs or os.cpu_count() or 1
-    stage1 = [
-        _stage1_job(study, output_dir, name, seed) for seed in study.seeds for name in study.stage1
-    ]
-    _run_jobs("stage 1", stage1, num_jobs)
-    # The first seed's rows choose the schedule, the other seeds take it over.
-    for phase, seeds in enumerate((study.seeds[:1], study.seeds[1:]), start=1):
-        rows = [_row_job(study, output_dir, row, seed) for seed in seeds for row in study.rows]
-        _run_jobs(f"stage 2 ({phase} of 2)", rows, num_jobs)
-
-
-def make_data(arguments: dict) -> None:
-    """Generate the data set, if it is not there."""
-    command = [sys.executable, str(_TOOLS / "make_openmoji.py")]
-    for name, value in arguments.items():
-        command += [f"--{name.replace('_', '-')}", str(value)]
-    subprocess.run(command, check=True)
-
-
 def seed_folder(output_dir: str | Path, name: str, seed: int) -> Path:
     """Folder of one run."""
     return Path(output_dir) / name / f"seed{seed}"
-
-
-def _stage1_job(study: Study, output_dir: Path, name: str, seed: int) -> Job:
-    folder = seed_folder(output_dir, name, seed)
-    return _job(study, "train_net.py", ["--resume"], study.stage1[name], folder, seed, ())
-
-
-def _row_job(study: Study, output_dir: Path, row: Row, seed: int) -> Job:
-    weights = seed_folder(output_dir, row.stage1, seed) / "model_final.pth"
-    folder = seed_folder(output_dir, row.folder, seed)
-    if study.select:
-        tool, arguments = "train_classifier.py", ["--bank", str(weights.parent / "bank.pth")]
-        arguments += ["--selection", str(output_dir / row.folder / "selection.json")]
-        for name, value in study.select.items():
-            values = value if isinstance(value, list) else [value]
-            arguments += [f"--{name.replace('_', '-')}", *map(str, values)]
-    else:
-        tool, arguments = "train_net.py", ["--resume"]
-    options = ("MODEL.WEIGHTS", str(weights))
-    return _job(study, tool, arguments, row.config, folder, seed, options)
-
-
-def _job(study, tool, arguments, config, folder: Path, seed: int, options) -> Job:
-    command = [sys.executable, str(_TOOLS / tool), *arguments, "--config-file", config]
-    command += [*options, "OUTPUT_DIR", str(folder), "SEED", str(seed)]
-    command += ["DATASETS.TEST", repr(tuple(study.test)), *map(str, study.opts)]
-    return Job(
-        name=f"{folder.parent.name}/{folder.name}",
-        command=command,
-        done=folder / "inference" / study.test[-1] / "results.json",
-        log=folder / "job.log",
-    )
-
-
-def _run_jobs(title: str, jobs: Sequence[Job], num_jobs: int) -> None:
-    """Run jobs side by side under one progress bar."""
-    if not jobs:
-        return
-    cores = os.cpu_count() or 1
-    num_threads = max(1, cores // min(num_jobs, len(jobs)))
-    failures = []
-    with (
-        ThreadPoolExecutor(min(num_jobs, len(jobs))) as pool,
-        tqdm(total=len(jobs), desc=title, unit="job") as progress,
-    ):
-        futures = {pool.submit(job.run, num_threads): job for job in jobs}
-        for future in as_completed(futures):
-            progress.update()
-            try:
-                future.result()
-            except RuntimeError as error:
-                failures.append(str(error))
-    if failures:
-        raise RuntimeError("\n\n".join(failures))

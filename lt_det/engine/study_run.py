@@ -12,7 +12,8 @@ from pathlib import Path
 
 from lt_det.class_stats import ClassStats
 from lt_det.data.openmoji import register_all_openmoji
-from lt_det.engine.study import Study, run_study, seed_folder
+from lt_det.engine.study import Study, seed_folder
+from lt_det.engine.study_jobs import run_study
 from lt_det.evaluation.study_report import write_study_report
 from lt_det.evaluation.visualize import draw_predictions
 

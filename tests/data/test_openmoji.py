@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -171,7 +172,7 @@ def test_categories_carry_the_counts_of_train_in_every_split(contents):
 
 
 def test_every_class_is_in_train_even_if_its_rate_is_next_to_nothing(tmp_path):
-    spec = dataclasses.replace(SPEC, num_train=3, rate_exponent=12.0, num_dev=0, num_val=0)
+    spec = dataclasses.replace(SPEC, num_train=3, imbalance_ratio=1e9, num_dev=0, num_val=0)
     root = generate(spec, tmp_path / "set", workers=1, progress=False)
     train = json.loads((root / "train.json").read_text())
     seen = {a["category_id"] for a in train["annotations"]}
@@ -204,9 +205,9 @@ def test_the_lvis_v1_preset_has_the_classes_and_the_imbalance_of_lvis():
     assert sum(count <= 10 for count in spec.class_counts) == 337
 
 
-def test_power_law_rates():
-    rates = OpenMojiSpec(num_classes=3, family_size=1, rate_exponent=2.0).class_rates()
-    np.testing.assert_allclose(rates, np.array([1, 1 / 4, 1 / 9]) / (1 + 1 / 4 + 1 / 9))
+def test_exponential_rates():
+    rates = OpenMojiSpec(num_classes=3, family_size=1, imbalance_ratio=4.0).class_rates()
+    np.testing.assert_allclose(rates, np.array([4, 2, 1]) / 7)
 
 
 # --- federated lists ---
@@ -227,16 +228,15 @@ def test_lists_name_real_classes_and_never_contradict_the_annotations(contents):
 def test_only_part_of_the_absent_classes_is_verified(contents):
     train = contents["train"]
     annotations = annotations_of(train)
-    family = {c["id"]: c["supercategory"] for c in train["categories"]}
-    verified = {True: [], False: []}
-    for image in train["images"]:
-        present = {a["category_id"] for a in annotations[image["id"]]}
-        relatives = {family[c] for c in present}
-        for c in set(family) - present:
-            verified[family[c] in relatives].append(c in image["neg_category_ids"])
-    # 84 and 160 draws: three standard deviations are 0.13 at most.
-    assert np.mean(verified[True]) == pytest.approx(SPEC.verified_family, abs=0.15)
-    assert np.mean(verified[False]) == pytest.approx(SPEC.verified_other, abs=0.15)
+    ids = {c["id"] for c in train["categories"]}
+    verified = [
+        c in image["neg_category_ids"]
+        for image in train["images"]
+        for c in ids - {a["category_id"] for a in annotations[image["id"]]}
+    ]
+    margin = 3 * math.sqrt(SPEC.verified_negative * (1 - SPEC.verified_negative) / len(verified))
+    assert len(verified) > 200
+    assert np.mean(verified) == pytest.approx(SPEC.verified_negative, abs=margin)
 
 
 @pytest.mark.parametrize("split", ["dev", "val"])
@@ -397,8 +397,8 @@ def test_too_many_families_are_refused_with_what_to_change():
         ("objects_per_picture", (4, 2)),
         ("object_size", (32, 500)),
         ("min_visible", 1.5),
-        ("verified_family", -0.1),
-        ("verified_other", 2.0),
+        ("verified_negative", -0.1),
+        ("verified_negative", 2.0),
         ("not_exhaustive", 1.01),
         ("class_counts", (1.0, 2.0)),
         ("class_counts", (0.0,) * 80),
@@ -412,8 +412,8 @@ def test_too_many_families_are_refused_with_what_to_change():
         ("min_visible", float("nan")),
         ("min_filling", -0.1),
         ("min_family_distance", -0.1),
-        ("rate_exponent", -1.0),
-        ("rate_exponent", float("inf")),
+        ("imbalance_ratio", 0.5),
+        ("imbalance_ratio", float("inf")),
         ("objects_per_picture", (1, 2, 3)),
         ("object_size", (32, 31)),
     ],

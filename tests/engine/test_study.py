@@ -1,13 +1,12 @@
 """A study: settings, jobs, the table."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from lt_det.engine.study import Job, Row, Study
+from lt_det.engine.study import Row, Study
 from lt_det.engine.study_run import _STUDIES, PRESETS
 from lt_det.evaluation.study_report import differences_table
 
@@ -90,24 +89,6 @@ def test_missing_files_are_named(tmp_path):
     (tmp_path / "method.yaml").unlink()
     with pytest.raises(FileNotFoundError, match=r"method\.yaml"):
         Study.load(path)
-
-
-def python_job(tmp_path: Path, code: str) -> Job:
-    return Job("job", [sys.executable, "-c", code], tmp_path / "done", tmp_path / "job.log")
-
-
-def test_a_job_that_is_done_is_not_repeated(tmp_path):
-    code = f"from pathlib import Path; p = Path({str(tmp_path / 'done')!r}); p.open('a').write('x')"
-    for _ in range(2):
-        python_job(tmp_path, code).run(1)
-    assert (tmp_path / "done").read_text() == "x"
-
-
-@pytest.mark.parametrize("code", ["raise SystemExit('boom')", "print('boom')"])
-def test_a_failed_job_shows_its_log(tmp_path, code):
-    """Failing is an exit code, or success without the result."""
-    with pytest.raises(RuntimeError, match="boom"):
-        python_job(tmp_path, code).run(1)
 
 
 def test_row_folder_is_the_config_name():

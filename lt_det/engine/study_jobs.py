@@ -1,0 +1,187 @@
+"""The jobs of a study: which there are, in which order, how many at a time.
+
+Every job is a process of its own with a folder of its own, and a finished one leaves
+``results.json`` there: a study that was interrupted continues where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+import yaml
+from tqdm import tqdm
+
+from lt_det.engine.run import config_from_args
+from lt_det.engine.study import Row, Study, seed_folder
+
+__all__ = ["Job", "run_study"]
+
+_TOOLS = Path(__file__).parents[2] / "tools"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command that leaves ``done`` behind.
+
+    ``settings`` is the text of all that decides the result; it is kept beside the log, so that a
+    run of other settings is never taken for this one.
+    """
+
+    name: str
+    command: Sequence[str]
+    settings: str
+    done: Path
+    log: Path
+
+    def run(self, num_threads: int) -> None:
+        """Run the command unless it was done before.
+
+        Raises:
+            RuntimeError: with the end of its log, if it fails.
+        """
+        if self.done.is_file():
+            return
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._kept_settings.write_text(self.settings)
+        environment = {**os.environ, "OMP_NUM_THREADS": str(num_threads)}
+        with open(self.log, "a") as log:
+            code = subprocess.run(
+                self.command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False
+            ).returncode
+        if code or not self.done.is_file():
+            tail = "".join(self.log.read_text(errors="replace").splitlines(keepends=True)[-15:])
+            raise RuntimeError(f"{self.name} failed (exit code {code}), see {self.log}:\n{tail}")
+
+    def check_settings(self) -> None:
+        """See that what the folder holds, if anything, is of these settings.
+
+        Raises:
+            ValueError: if it is of others, naming the first that differ.
+        """
+        if not self._kept_settings.is_file():
+            return
+        lines = zip_longest(
+            self._kept_settings.read_text().splitlines(), self.settings.splitlines()
+        )
+        changed = [f"{before!r} is now {now!r}" for before, now in lines if before != now]
+        if changed:
+            raise ValueError(
+                f"{self.log.parent} holds a run of other settings ({'; '.join(changed[:3])}): "
+                "remove the folder or choose another --output"
+            )
+
+    @property
+    def _kept_settings(self) -> Path:
+        return self.log.with_name("job_settings.yaml")
+
+
+def run_study(study: Study, output_dir: str | Path, num_jobs: int = 0) -> None:
+    """Run everything that is not done yet.
+
+    Args:
+        study: its settings.
+        output_dir: one folder a job: ``<stage1>/seed<S>`` and ``<row's config>/seed<S>``.
+        num_jobs: processes at a time, which share the cores; 0 is as many as cores.
+
+    Raises:
+        ValueError: if the folder holds runs of other settings; nothing is run then.
+        RuntimeError: if a job fails. Jobs that do not depend on it are finished first.
+    """
+    phases = _phases(study, Path(output_dir).resolve())
+    for jobs in phases.values():
+        for job in jobs:
+            job.check_settings()
+    make_data(study.data)
+    for title, jobs in phases.items():
+        _run_jobs(title, jobs, num_jobs or os.cpu_count() or 1)
+
+
+def _phases(study: Study, output_dir: Path) -> dict[str, list[Job]]:
+    """The jobs by title of the phase they belong to, each phase building on those before."""
+    phases = {
+        "stage 1": [
+            _stage1_job(study, output_dir, name, seed)
+            for seed in study.seeds
+            for name in study.stage1
+        ]
+    }
+    # The first seed's rows choose the schedule, the other seeds take it over.
+    for phase, seeds in enumerate((study.seeds[:1], study.seeds[1:]), start=1):
+        phases[f"stage 2 ({phase} of 2)"] = [
+            _row_job(study, output_dir, row, seed) for seed in seeds for row in study.rows
+        ]
+    return phases
+
+
+def make_data(arguments: dict) -> None:
+    """Generate the data set, if it is not there."""
+    command = [sys.executable, str(_TOOLS / "make_openmoji.py")]
+    for name, value in arguments.items():
+        command += [f"--{name.replace('_', '-')}", str(value)]
+    subprocess.run(command, check=True)
+
+
+def _stage1_job(study: Study, output_dir: Path, name: str, seed: int) -> Job:
+    folder = seed_folder(output_dir, name, seed)
+    return _job(study, "train_net.py", ["--resume"], study.stage1[name], folder, seed)
+
+
+def _row_job(study: Study, output_dir: Path, row: Row, seed: int) -> Job:
+    weights = seed_folder(output_dir, row.stage1, seed) / "model_final.pth"
+    folder = seed_folder(output_dir, row.folder, seed)
+    if study.select:
+        tool, arguments = "train_classifier.py", ["--bank", str(weights.parent / "bank.pth")]
+        arguments += ["--selection", str(output_dir / row.folder / "selection.json")]
+        for name, value in study.select.items():
+            values = value if isinstance(value, list) else [value]
+            arguments += [f"--{name.replace('_', '-')}", *map(str, values)]
+    else:
+        tool, arguments = "train_net.py", ["--resume"]
+    places = ["MODEL.WEIGHTS", str(weights)]
+    return _job(study, tool, arguments, row.config, folder, seed, places)
+
+
+def _job(study, tool, arguments, config, folder: Path, seed: int, places: Sequence[str] = ()):
+    options = ["SEED", str(seed), "DATASETS.TEST", repr(tuple(study.test)), *map(str, study.opts)]
+    command = [sys.executable, str(_TOOLS / tool), *arguments, "--config-file", config]
+    command += [*options, *places, "OUTPUT_DIR", str(folder)]
+    # Without the places: an output folder may be moved.
+    cfg = config_from_args(argparse.Namespace(config_file=config, opts=options))
+    decides = {"tool": tool, "data": dict(study.data), "select": dict(study.select)}
+    return Job(
+        name=f"{folder.parent.name}/{folder.name}",
+        command=command,
+        settings=yaml.safe_dump(decides) + cfg.dump(),
+        done=folder / "inference" / study.test[-1] / "results.json",
+        log=folder / "job.log",
+    )
+
+
+def _run_jobs(title: str, jobs: Sequence[Job], num_jobs: int) -> None:
+    """Run jobs side by side under one progress bar."""
+    if not jobs:
+        return
+    cores = os.cpu_count() or 1
+    num_threads = max(1, cores // min(num_jobs, len(jobs)))
+    failures = []
+    with (
+        ThreadPoolExecutor(min(num_jobs, len(jobs))) as pool,
+        tqdm(total=len(jobs), desc=title, unit="job") as progress,
+    ):
+        futures = {pool.submit(job.run, num_threads): job for job in jobs}
+        for future in as_completed(futures):
+            progress.update()
+            try:
+                future.result()
+            except RuntimeError as error:
+                failures.append(str(error))
+    if failures:
+        raise RuntimeError("\n\n".join(failures))

@@ -1,0 +1,73 @@
+"""Jobs of a study: run once, and never mistaken for others."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from lt_det.engine.study import Study
+from lt_det.engine.study_jobs import Job, run_study
+from lt_det.engine.study_run import _STUDIES
+
+
+def python_job(tmp_path: Path, code: str) -> Job:
+    return Job("job", [sys.executable, "-c", code], code, tmp_path / "done", tmp_path / "job.log")
+
+
+def test_a_job_that_is_done_is_not_repeated(tmp_path):
+    code = f"from pathlib import Path; p = Path({str(tmp_path / 'done')!r}); p.open('a').write('x')"
+    for _ in range(2):
+        python_job(tmp_path, code).run(1)
+    assert (tmp_path / "done").read_text() == "x"
+
+
+@pytest.mark.parametrize("code", ["raise SystemExit('boom')", "print('boom')"])
+def test_a_failed_job_shows_its_log(tmp_path, code):
+    """Failing is an exit code, or success without the result."""
+    with pytest.raises(RuntimeError, match="boom"):
+        python_job(tmp_path, code).run(1)
+
+
+def test_a_run_of_other_settings_is_refused(tmp_path):
+    done = f"open({str(tmp_path / 'done')!r}, 'w')"
+    python_job(tmp_path, done).run(1)
+    python_job(tmp_path, done).check_settings()
+    other = python_job(tmp_path, done + "; lr = 0.5")
+    with pytest.raises(ValueError, match=r"other settings \(.* is now .*lr = 0\.5.*remove"):
+        other.check_settings()
+
+
+def test_a_folder_without_a_run_is_of_any_settings(tmp_path):
+    python_job(tmp_path, "pass").check_settings()
+
+
+def test_a_study_with_one_changed_setting_runs_nothing(tmp_path, monkeypatch):
+    """The whole study is checked before its first job, data included."""
+    ran = []
+    monkeypatch.setattr(Job, "run", lambda job, num_threads: ran.append(job))
+    monkeypatch.setattr("lt_det.engine.study_jobs.make_data", ran.append)
+    study = Study.load(_STUDIES / "ci.yaml")
+    run_study(study, tmp_path, 1)
+    data, stage1, *rows = ran
+    assert data == study.data
+    assert [job.name for job in rows] == [f"{row.folder}/seed1" for row in study.rows]
+    rows[-1].log.parent.mkdir(parents=True)
+    (rows[-1].log.parent / "job_settings.yaml").write_text(rows[-1].settings)
+    run_study(study, tmp_path, 1)
+    assert len(ran) == 2 * (2 + len(rows))
+    study.opts.extend(["SOLVER.BASE_LR", 0.123])
+    with pytest.raises(ValueError, match=r"BASE_LR.* is now .*0\.123"):
+        run_study(study, tmp_path, 1)
+    assert len(ran) == 2 * (2 + len(rows))
+
+
+def test_settings_do_not_depend_on_the_place(tmp_path, monkeypatch):
+    settings = []
+    monkeypatch.setattr(Job, "run", lambda job, num_threads: settings.append(job.settings))
+    monkeypatch.setattr("lt_det.engine.study_jobs.make_data", lambda arguments: None)
+    study = Study.load(_STUDIES / "ci.yaml")
+    run_study(study, tmp_path / "a", 1)
+    run_study(study, tmp_path / "b", 1)
+    half = len(settings) // 2
+    assert settings[:half] == settings[half:]
+    assert len(set(settings[:half])) == half
