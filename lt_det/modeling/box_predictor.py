@@ -93,6 +93,49 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         }
         return arguments
 
+    @classmethod
+    def from_stock(
+        cls,
+        stock: FastRCNNOutputLayers,
+        cls_loss: BoxClsLoss,
+        classifier: nn.Module | None = None,
+    ) -> LTFastRCNNOutputLayers:
+        """The predictor that takes the place of ``stock`` in a model that is built.
+
+        It keeps the box regression (the layer itself, its loss and its weight) and the thresholds
+        of ``stock``, and a linear classifier of the same width keeps its weights too. A stock
+        sigmoid or federated loss is replaced: ``cls_loss`` decides.
+
+        Args:
+            stock: what to replace; it shares its box regression with the result.
+            cls_loss: see the constructor.
+            classifier: see the constructor.
+
+        Raises:
+            ValueError: if loss, classifier and ``stock`` are not of the same number of classes.
+        """
+        weight = stock.cls_score.weight
+        num_deltas = len(stock.box2box_transform.weights)
+        predictor = cls(
+            ShapeSpec(channels=weight.shape[1]),
+            num_classes=stock.num_classes,
+            cls_loss=cls_loss,
+            classifier=classifier,
+            box2box_transform=stock.box2box_transform,
+            test_score_thresh=stock.test_score_thresh,
+            test_nms_thresh=stock.test_nms_thresh,
+            test_topk_per_image=stock.test_topk_per_image,
+            cls_agnostic_bbox_reg=len(stock.bbox_pred.weight) == num_deltas,
+            smooth_l1_beta=stock.smooth_l1_beta,
+            box_reg_loss_type=stock.box_reg_loss_type,
+            loss_weight=stock.loss_weight,
+        )
+        predictor.bbox_pred = stock.bbox_pred
+        if isinstance(predictor.cls_score, nn.Linear) and isinstance(stock.cls_score, nn.Linear):
+            if predictor.cls_score.weight.shape == weight.shape:
+                predictor.cls_score.load_state_dict(stock.cls_score.state_dict())
+        return predictor.to(weight.device).train(stock.training)
+
     def reset_classifier(self) -> None:
         """Initialise the classifier anew, with the loss's initial bias."""
         self.cls_score.reset(self.cls_loss.init_bias())

@@ -1,0 +1,92 @@
+"""Put lt_det's box predictor into a model that is built already."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+from detectron2.config import CfgNode
+from detectron2.modeling.roi_heads import FastRCNNOutputLayers
+from torch import nn
+
+from lt_det.losses import BoxClsLoss
+from lt_det.modeling.box_predictor import (
+    LTFastRCNNOutputLayers,
+    available_class_stats,
+    build_box_cls_loss,
+    build_classifier,
+)
+
+__all__ = ["install_box_predictor"]
+
+
+def install_box_predictor(
+    model: nn.Module,
+    cfg: CfgNode | None = None,
+    *,
+    cls_loss: BoxClsLoss | None = None,
+    classifier: nn.Module | None = None,
+) -> nn.Module:
+    """Replace every Fast R-CNN box predictor of ``model``, whatever its ROI heads are.
+
+    Works on any model whose heads hold a :class:`FastRCNNOutputLayers`: a user's own ROI heads,
+    PointRend, Cascade R-CNN, models made from a LazyConfig. Call it before the optimiser is built
+    and before the checkpoint is loaded. Parameters keep their names, so stock checkpoints fit.
+
+    Args:
+        model: changed in place.
+        cfg: a yacs config after ``add_lt_det_config``; ``MODEL.ROI_BOX_HEAD.CLS_LOSS`` and
+            ``CLASSIFIER`` decide.
+        cls_loss: or, without yacs, the loss. Several predictors (cascade) get a copy each.
+        classifier: with ``cls_loss``, the layer from features to logits; None is a linear one.
+
+    Returns:
+        ``model``.
+
+    Raises:
+        ValueError: if the model has no such predictor or another number of classes, or if not
+            exactly one of ``cfg`` and ``cls_loss`` is given.
+    """
+    if (cfg is None) == (cls_loss is None):
+        raise ValueError("install_box_predictor needs either `cfg` or `cls_loss`, and not both")
+    places = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, FastRCNNOutputLayers)
+    ]
+    if not places:
+        raise ValueError(
+            f"{type(model).__name__} has no FastRCNNOutputLayers to replace: lt_det's losses are "
+            "for two-stage detectors with a Fast R-CNN box predictor"
+        )
+    if cfg is not None:
+        build = _from_config(cfg)
+    else:
+        build = _from_parts(cls_loss, classifier)
+    for parent, name, stock in places:
+        setattr(parent, name, build(stock))
+    return model
+
+
+Builder = Callable[[FastRCNNOutputLayers], LTFastRCNNOutputLayers]
+
+
+def _from_config(cfg: CfgNode) -> Builder:
+    class_stats = available_class_stats(cfg)
+    weight = cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.WEIGHT
+
+    def build(stock: FastRCNNOutputLayers) -> LTFastRCNNOutputLayers:
+        cls_loss = build_box_cls_loss(cfg, class_stats)
+        classifier = build_classifier(cfg, stock.cls_score.weight.shape[1], cls_loss)
+        predictor = LTFastRCNNOutputLayers.from_stock(stock, cls_loss, classifier)
+        predictor.loss_weight = {**predictor.loss_weight, "loss_cls": weight}
+        return predictor
+
+    return build
+
+
+def _from_parts(cls_loss: BoxClsLoss, classifier: nn.Module | None) -> Builder:
+    return lambda stock: LTFastRCNNOutputLayers.from_stock(
+        stock, copy.deepcopy(cls_loss), copy.deepcopy(classifier)
+    )

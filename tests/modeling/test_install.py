@@ -1,0 +1,205 @@
+"""``install_box_predictor`` on models built by others: with the plain loss nothing changes."""
+
+import copy
+
+import pytest
+import torch
+from detectron2 import model_zoo
+from detectron2.config import instantiate
+from detectron2.data import DatasetMapper, get_detection_dataset_dicts
+from detectron2.modeling import ROI_HEADS_REGISTRY, build_model
+from detectron2.modeling.roi_heads import CascadeROIHeads, FastRCNNOutputLayers, StandardROIHeads
+from detectron2.projects.point_rend import add_pointrend_config
+from detectron2.utils.env import seed_all_rng
+from detectron2.utils.events import EventStorage
+from torch import nn
+
+from lt_det.class_stats import ClassStats
+from lt_det.losses import BalancedSoftmaxLoss, SigmoidLoss, SoftmaxLoss
+from lt_det.modeling import LTFastRCNNOutputLayers, install_box_predictor
+from lt_det.modeling.box_predictor import box_predictors
+
+
+@ROI_HEADS_REGISTRY.register()
+class HeadsOfAUser(StandardROIHeads):
+    """Somebody's own heads: a loss of theirs beside Detectron2's."""
+
+    def _forward_box(self, features, proposals):
+        result = super()._forward_box(features, proposals)
+        return {**result, "loss_of_theirs": result["loss_cls"] * 0.5} if self.training else result
+
+
+def user_model(cfg, num_classes):
+    cfg.MODEL.ROI_HEADS.NAME = "HeadsOfAUser"
+    return build_model(cfg)
+
+
+def cascade_model(cfg, num_classes):
+    cfg.MODEL.ROI_HEADS.NAME = "CascadeROIHeads"
+    cfg.MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG = True
+    return build_model(cfg)
+
+
+def pointrend_model(cfg, num_classes):
+    add_pointrend_config(cfg)
+    cfg.MODEL.ROI_HEADS.NAME = "StandardROIHeads"
+    cfg.MODEL.ROI_MASK_HEAD.NAME = "PointRendMaskHead"
+    cfg.MODEL.ROI_MASK_HEAD.FC_DIM = 16
+    cfg.MODEL.ROI_MASK_HEAD.POOLER_TYPE = ""
+    cfg.MODEL.ROI_MASK_HEAD.IN_FEATURES = ["p2"]
+    cfg.MODEL.ROI_MASK_HEAD.OUTPUT_SIDE_RESOLUTION = 7
+    cfg.INPUT.MASK_FORMAT = "bitmask"
+    cfg.MODEL.ROI_MASK_HEAD.POINT_HEAD_ON = True
+    cfg.MODEL.POINT_HEAD.IN_FEATURES = ["p2"]
+    cfg.MODEL.POINT_HEAD.NUM_CLASSES = num_classes
+    cfg.MODEL.POINT_HEAD.FC_DIM = 16
+    return build_model(cfg)
+
+
+def vitdet_model(cfg, num_classes):
+    """Built from constructor arguments; the config above is not used."""
+    pytest.importorskip("timm", reason="Detectron2's ViT needs timm")
+    model = model_zoo.get_config("common/models/mask_rcnn_vitdet.py").model
+    vit = model.backbone.net
+    vit.embed_dim, vit.depth, vit.num_heads, vit.img_size = 16, 2, 2, 64
+    vit.window_size, vit.window_block_indexes = 2, [0]
+    model.backbone.out_channels = 16
+    model.backbone.square_pad = 64
+    model.proposal_generator.head.in_channels = 16
+    model.proposal_generator.anchor_generator.sizes = [[8], [16], [32], [64], [128]]
+    model.proposal_generator.post_nms_topk = (40, 40)
+    heads = model.roi_heads
+    heads.num_classes, heads.batch_size_per_image = num_classes, 16
+    heads.box_head.conv_dims, heads.box_head.fc_dims = [16], [32]
+    heads.box_head.input_shape.channels = heads.mask_head.input_shape.channels = 16
+    heads.mask_head.conv_dims = [16, 16]
+    heads.box_predictor.input_shape.channels = 32
+    heads.box_predictor.test_score_thresh = 0.0
+    return instantiate(model)
+
+
+MODELS = [user_model, cascade_model, pointrend_model, vitdet_model]
+
+
+@pytest.fixture(params=MODELS, ids=lambda build: build.__name__)
+def stock_model(request, tiny_cfg, toy_lvis):
+    torch.manual_seed(0)
+    model = request.param(tiny_cfg, toy_lvis.num_classes)
+    for predictor in model.modules():
+        if isinstance(predictor, FastRCNNOutputLayers):
+            # A fresh classifier is nearly constant; this one prefers something.
+            nn.init.normal_(predictor.cls_score.weight, std=0.1)
+    return model
+
+
+def losses_of(model, cfg, records) -> dict[str, float]:
+    mapper = DatasetMapper(cfg, is_train=True)
+    seed_all_rng(3)  # augmentation and the sampling of RoIs
+    batch = [mapper(record) for record in records]
+    with EventStorage():
+        return {name: loss.item() for name, loss in model.train()(batch).items()}
+
+
+def detections_of(model, cfg, records):
+    mapper = DatasetMapper(cfg, is_train=False)
+    with torch.no_grad():
+        return [output["instances"] for output in model.eval()([mapper(r) for r in records])]
+
+
+@pytest.mark.integration
+def test_plain_softmax_changes_nothing(stock_model, tiny_cfg, toy_lvis):
+    records = get_detection_dataset_dicts([toy_lvis.train])[:3]
+    ours = copy.deepcopy(stock_model)
+    install_box_predictor(ours, cls_loss=SoftmaxLoss(toy_lvis.num_classes))
+    expected = losses_of(stock_model, tiny_cfg, records)
+    assert losses_of(ours, tiny_cfg, records) == pytest.approx(expected, rel=1e-6)
+    detections = detections_of(stock_model, tiny_cfg, records)
+    assert sum(len(instances) for instances in detections)
+    for a, b in zip(detections_of(ours, tiny_cfg, records), detections, strict=True):
+        assert a.pred_boxes.tensor.equal(b.pred_boxes.tensor)
+        assert a.scores.equal(b.scores)
+        assert a.pred_classes.equal(b.pred_classes)
+        assert a.pred_masks.equal(b.pred_masks)
+
+
+@pytest.mark.integration
+def test_it_trains_with_a_balanced_loss(stock_model, tiny_cfg, toy_lvis):
+    stats = ClassStats(
+        toy_lvis.num_classes, 8, list(toy_lvis.image_count), list(toy_lvis.instance_count)
+    )
+    records = get_detection_dataset_dicts([toy_lvis.train])[:3]
+    plain = losses_of(stock_model, tiny_cfg, records)
+    install_box_predictor(stock_model, cls_loss=BalancedSoftmaxLoss(toy_lvis.num_classes, stats))
+    balanced = losses_of(stock_model, tiny_cfg, records)
+    assert balanced.keys() == plain.keys()
+    for name in plain:
+        changed = name.startswith("loss_cls") or name == "loss_of_theirs"
+        # Later stages of a cascade sample by the boxes, which are the same.
+        assert (balanced[name] != pytest.approx(plain[name], rel=1e-6)) == changed, name
+
+
+@pytest.mark.integration
+def test_stock_checkpoints_fit_both_ways(stock_model, toy_lvis):
+    stock = {name: value.clone() for name, value in stock_model.state_dict().items()}
+    install_box_predictor(stock_model, cls_loss=SoftmaxLoss(toy_lvis.num_classes))
+    ours = stock_model.state_dict()
+    assert ours.keys() >= stock.keys()
+    assert all(".cls_loss." in name for name in ours.keys() - stock.keys())
+    assert all(ours[name].equal(value) for name, value in stock.items())
+    stock_model.load_state_dict(stock, strict=False)
+
+
+def test_a_yacs_config_decides_loss_and_classifier(tiny_cfg, toy_lvis):
+    tiny_cfg.MODEL.ROI_HEADS.NAME = "StandardROIHeads"
+    model = build_model(tiny_cfg)
+    stock = model.roi_heads.box_predictor
+    tiny_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME = "BalancedSoftmaxLoss"
+    tiny_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.WEIGHT = 3.0
+    tiny_cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME = "CosineClassifier"
+    assert install_box_predictor(model, tiny_cfg) is model
+    predictor = model.roi_heads.box_predictor
+    assert type(predictor) is LTFastRCNNOutputLayers
+    assert type(predictor.cls_loss) is BalancedSoftmaxLoss
+    assert type(predictor.cls_score).__name__ == "CosineClassifier"
+    assert predictor.loss_weight["loss_cls"] == 3.0
+    assert predictor.bbox_pred is stock.bbox_pred
+    stats = predictor.cls_loss.class_stats.value()
+    assert stats.image_count.tolist() == list(toy_lvis.image_count)
+
+
+def test_a_sigmoid_of_another_width_starts_afresh(tiny_cfg, toy_lvis):
+    tiny_cfg.MODEL.ROI_HEADS.NAME = "StandardROIHeads"
+    model = build_model(tiny_cfg)
+    install_box_predictor(model, cls_loss=SigmoidLoss(toy_lvis.num_classes, prior_prob=0.25))
+    bias = model.roi_heads.box_predictor.cls_score.bias
+    assert bias.shape == (toy_lvis.num_classes,)
+    torch.testing.assert_close(bias.sigmoid(), torch.full_like(bias, 0.25))
+
+
+def test_every_stage_of_a_cascade_has_its_own_loss_and_box_encoding(tiny_cfg, toy_lvis):
+    model = cascade_model(tiny_cfg, toy_lvis.num_classes)
+    stages = [stage.box2box_transform.weights for stage in model.roi_heads.box_predictor]
+    install_box_predictor(model, cls_loss=SoftmaxLoss(toy_lvis.num_classes))
+    assert isinstance(model.roi_heads, CascadeROIHeads)
+    predictors = list(box_predictors(model))
+    assert len({id(predictor.cls_loss) for predictor in predictors}) == len(predictors) == 3
+    assert [predictor.box2box_transform.weights for predictor in predictors] == stages
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_either_a_config_or_a_loss(tiny_cfg, both):
+    arguments = {"cfg": tiny_cfg, "cls_loss": SoftmaxLoss(5)} if both else {}
+    with pytest.raises(ValueError, match=r"either `cfg` or `cls_loss`"):
+        install_box_predictor(nn.Identity(), **arguments)
+
+
+def test_a_model_without_a_box_predictor_is_refused():
+    with pytest.raises(ValueError, match=r"Sequential has no FastRCNNOutputLayers"):
+        install_box_predictor(nn.Sequential(nn.Linear(2, 2)), cls_loss=SoftmaxLoss(5))
+
+
+def test_another_number_of_classes_is_refused(tiny_cfg, toy_lvis):
+    tiny_cfg.MODEL.ROI_HEADS.NAME = "StandardROIHeads"
+    model = build_model(tiny_cfg)
+    with pytest.raises(ValueError, match=rf"loss of {toy_lvis.num_classes} classes.*has 7"):
+        install_box_predictor(model, cls_loss=SoftmaxLoss(7))
