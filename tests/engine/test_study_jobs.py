@@ -48,7 +48,7 @@ def test_a_study_with_one_changed_setting_runs_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("lt_det.engine.study_jobs.make_data", ran.append)
     study = Study.load(_STUDIES / "ci.yaml")
     run_study(study, tmp_path, 1)
-    data, stage1, *rows = ran
+    data, _, *rows = ran
     assert data == study.data
     assert [job.name for job in rows] == [f"{row.folder}/seed1" for row in study.rows]
     rows[-1].log.parent.mkdir(parents=True)
