@@ -14,7 +14,7 @@ from detectron2.modeling.roi_heads import (
 
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers, check_no_stock_loss
 
-__all__ = ["LTCascadeROIHeads", "LTRes5ROIHeads", "LTROIHeads", "LTStandardROIHeads"]
+__all__ = ["LTCascadeROIHeads", "LTROIHeads", "LTRes5ROIHeads", "LTStandardROIHeads"]
 
 
 class LTROIHeads:
