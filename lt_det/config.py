@@ -45,6 +45,9 @@ def add_lt_det_config(cfg: CfgNode) -> None:
     box_head.CLASSIFIER.REINIT = False
     _add_nodes(box_head.CLASSIFIER, CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX)
 
+    # A user's own data sets, each [name, "coco" or "lvis", annotation file, image folder]. Relative
+    # paths are below $DETECTRON2_DATASETS.
+    cfg.DATASETS.REGISTER = ()
     # Class statistics: "" computes them from DATASETS.TRAIN, "checkpoint" takes them from the
     # checkpoint, anything else is a file written by ClassStats.save.
     cfg.DATASETS.CLASS_STATS_FILE = ""

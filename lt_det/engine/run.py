@@ -11,6 +11,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from lt_det.config import add_lt_det_config, check_config
+from lt_det.data.register import register_from_config
 from lt_det.data.statistics import FROM_CHECKPOINT
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.trainer import LTTrainer
@@ -29,6 +30,7 @@ def config_from_args(args: argparse.Namespace) -> CfgNode:
         # Evaluation reads no training set.
         cfg.DATASETS.CLASS_STATS_FILE = FROM_CHECKPOINT
     cfg.freeze()
+    register_from_config(cfg)
     return cfg
 
 

@@ -7,8 +7,10 @@ import os
 import time
 import weakref
 
+import numpy as np
 import torch
 from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultTrainer, SimpleTrainer
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.engine.train_loop import TrainerBase
@@ -19,9 +21,11 @@ from torch import nn
 from lt_det.class_stats import ClassStats
 from lt_det.config import check_config
 from lt_det.data.loaders import build_train_loader
+from lt_det.data.register import register_from_config
 from lt_det.data.statistics import class_stats_from_config
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.freeze import FrozenModulesInEval, freeze_parameters
+from lt_det.evaluation.coco_evaluator import LTCOCOEvaluator
 from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
 from lt_det.modeling.box_predictor import box_predictors
 
@@ -33,6 +37,8 @@ logger = logging.getLogger(__name__)
 CLASS_STATS_FILE = "class_stats.json"
 # The groups of LVIS's annotation files.
 LVIS_GROUP_THRESHOLDS = (10, 100)
+# By the metadata ``evaluator_type``.
+EVALUATORS = {"coco": LTCOCOEvaluator, "lvis": LTLVISEvaluator}
 
 
 class AutocastTrainer(SimpleTrainer):
@@ -94,6 +100,7 @@ class LTTrainer(DefaultTrainer):
         TrainerBase.__init__(self)
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         check_config(cfg)
+        register_from_config(cfg)
         model = self.build_model(cfg)
         freeze_parameters(model, cfg.SOLVER.TRAINABLE_PARAMS)
         optimizer = self.build_optimizer(cfg, model)
@@ -135,25 +142,28 @@ class LTTrainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        """The LVIS evaluator, writing to ``OUTPUT_DIR/inference/<dataset_name>``.
+        """The evaluator of the data set's format, writing to ``OUTPUT_DIR/inference/<name>``.
 
-        Groups are those of the annotation file, unless ``DATASETS.GROUP_THRESHOLDS`` differ from
-        LVIS's; then they follow from the model's class statistics.
+        LVIS-format sets have the groups of their annotation file, unless
+        ``DATASETS.GROUP_THRESHOLDS`` differ from LVIS's. Otherwise, and for COCO-format sets,
+        groups follow from the model's class statistics.
+
+        Raises:
+            ValueError: if the set is of another format, or the groups need class statistics and
+                the model has none.
         """
+        evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type")
+        if evaluator_type not in EVALUATORS:
+            raise ValueError(
+                f"Data set {dataset_name!r} has the evaluator type {evaluator_type!r}, but lt_det "
+                f"evaluates {sorted(EVALUATORS)}: name it in DATASETS.REGISTER"
+            )
         stats_file = os.path.join(cfg.OUTPUT_DIR, CLASS_STATS_FILE)
         stats = ClassStats.load(stats_file) if os.path.isfile(stats_file) else None
-        groups = None
-        if tuple(cfg.DATASETS.GROUP_THRESHOLDS) != LVIS_GROUP_THRESHOLDS:
-            if stats is None:
-                raise ValueError(
-                    "DATASETS.GROUP_THRESHOLDS needs class statistics, and the model has none: "
-                    "name a file in DATASETS.CLASS_STATS_FILE"
-                )
-            groups = stats.groups(cfg.DATASETS.GROUP_THRESHOLDS)
-        return LTLVISEvaluator(
+        return EVALUATORS[evaluator_type](
             dataset_name,
             output_dir=os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name),
-            groups=groups,
+            groups=_groups(cfg, evaluator_type, stats),
             class_stats=stats,
         )
 
@@ -162,6 +172,21 @@ class LTTrainer(DefaultTrainer):
         """See DefaultTrainer; the model's class statistics are written to ``OUTPUT_DIR`` first."""
         save_class_stats(model, cfg.OUTPUT_DIR)
         return super().test(cfg, model, evaluators)
+
+
+def _groups(cfg: CfgNode, evaluator_type: str, stats: ClassStats | None) -> np.ndarray | None:
+    """Groups by the model's class statistics, or None where the annotation file decides."""
+    other_thresholds = tuple(cfg.DATASETS.GROUP_THRESHOLDS) != LVIS_GROUP_THRESHOLDS
+    if evaluator_type == "lvis" and not other_thresholds:
+        return None
+    if stats is not None:
+        return stats.groups(cfg.DATASETS.GROUP_THRESHOLDS)
+    if other_thresholds:
+        raise ValueError(
+            "DATASETS.GROUP_THRESHOLDS needs class statistics, and the model has none: "
+            "name a file in DATASETS.CLASS_STATS_FILE"
+        )
+    return None
 
 
 def check_box_predictors(cfg: CfgNode, model: nn.Module) -> None:
@@ -179,7 +204,8 @@ def check_box_predictors(cfg: CfgNode, model: nn.Module) -> None:
     if without_effect and not any(box_predictors(model)):
         raise ValueError(
             f"MODEL.ROI_BOX_HEAD.{without_effect[0]} has no effect under MODEL.ROI_HEADS.NAME "
-            f"{cfg.MODEL.ROI_HEADS.NAME!r}: use 'LTStandardROIHeads'"
+            f"{cfg.MODEL.ROI_HEADS.NAME!r}: use 'LTStandardROIHeads', 'LTCascadeROIHeads' or "
+            "'LTRes5ROIHeads', or call install_box_predictor"
         )
 
 

@@ -5,13 +5,14 @@ Three repairs, none of which changes a number: ``np.float`` inside ``lvis.eval``
 evaluation without a single detection, on which `LVISResults` crashes.
 """
 
-import json
 import types
 from typing import Any
 
 import lvis.eval
 import numpy as np
 from lvis import LVIS, LVISEval, LVISResults
+
+from lt_det.evaluation.ground_truth import check_entries, check_ground_truth, read_ground_truth
 
 __all__ = ["LVISGroundTruth", "run_lvis_eval"]
 
@@ -48,20 +49,9 @@ class LVISGroundTruth(LVIS):
     """
 
     def _load_json(self, path: str) -> dict[str, Any]:
-        try:
-            with open(path, encoding="utf-8") as f:
-                dataset = json.load(f)
-        except FileNotFoundError:
-            raise FileNotFoundError(
-                f"LVIS annotation file '{path}' does not exist. Check the 'json_file' under which "
-                "the data set is registered."
-            ) from None
-        except ValueError as error:
-            raise ValueError(f"'{path}' is not a JSON file: {error}") from error
-        if isinstance(dataset, dict):
-            # test-dev files may lack the key altogether, which LVIS._create_index needs.
-            dataset.setdefault("annotations", [])
-        _check_dataset(dataset, path)
+        dataset = read_ground_truth(path)
+        check_ground_truth(dataset, _REQUIRED, path)
+        _check_lvis(dataset, path)
         return dataset
 
     @property
@@ -104,14 +94,8 @@ def run_lvis_eval(
     return lvis_eval
 
 
-def _check_dataset(dataset: Any, path: str) -> None:
-    """Refuse what the API would only notice by a KeyError, or by a wrong number."""
-    if not isinstance(dataset, dict):
-        raise ValueError(f"'{path}' holds a {type(dataset).__name__}, expected an LVIS dictionary.")
-    for section, keys in _REQUIRED.items():
-        if not isinstance(dataset.get(section), list):
-            raise ValueError(f"'{path}' has no list '{section}': it is not an LVIS-format file.")
-        _check_entries(dataset[section], keys, section, path)
+def _check_lvis(dataset: dict[str, Any], path: str) -> None:
+    """What the LVIS format has beyond COCO's, and what its API takes for granted."""
     for category in dataset["categories"]:
         if category["frequency"] not in _FREQUENCIES:
             raise ValueError(
@@ -119,40 +103,10 @@ def _check_dataset(dataset: Any, path: str) -> None:
                 f"{category['frequency']!r}, expected one of {_FREQUENCIES}."
             )
     if dataset["annotations"]:
-        _check_entries(dataset["images"], _FEDERATED, "images", path)
-        _check_annotations(dataset, path)
-
-
-def _check_entries(entries: list[dict], keys: tuple[str, ...], section: str, path: str) -> None:
-    ids = set()
-    for entry in entries:
-        missing = [key for key in keys if key not in entry]
-        if missing:
-            raise ValueError(
-                f"'{path}': an entry of '{section}' (id {entry.get('id')}) lacks {missing}. "
-                "LVIS evaluation needs these keys; add them or convert the file to LVIS format."
-            )
-        if entry["id"] in ids:
-            raise ValueError(f"'{path}': id {entry['id']} occurs twice in '{section}'.")
-        ids.add(entry["id"])
-
-
-def _check_annotations(dataset: dict[str, Any], path: str) -> None:
-    image_ids = {image["id"] for image in dataset["images"]}
-    category_ids = {category["id"] for category in dataset["categories"]}
+        check_entries(dataset["images"], _FEDERATED, "images", path)
     for annotation in dataset["annotations"]:
         # The API marks "unmatched" by id 0, so a ground truth of that id could never be found.
         if annotation["id"] < 1:
             raise ValueError(
                 f"'{path}': annotation id {annotation['id']}; the LVIS API needs ids of 1 or more."
-            )
-        if annotation["image_id"] not in image_ids:
-            raise ValueError(
-                f"'{path}': annotation {annotation['id']} refers to image "
-                f"{annotation['image_id']}, which 'images' does not list."
-            )
-        if annotation["category_id"] not in category_ids:
-            raise ValueError(
-                f"'{path}': annotation {annotation['id']} refers to category "
-                f"{annotation['category_id']}, which 'categories' does not list."
             )

@@ -41,31 +41,49 @@ class Matches:
     @classmethod
     def from_lvis_eval(cls, lvis_eval: Any) -> "Matches":
         """Extract the columns of an evaluated `lvis.LVISEval`."""
-        image_ids = np.asarray(lvis_eval.params.img_ids, dtype=np.int64)
-        category_ids = np.asarray(lvis_eval.params.cat_ids, dtype=np.int64)
-        num_images, num_thresholds = len(image_ids), len(lvis_eval.params.iou_thrs)
-        stride = len(lvis_eval.params.area_rng) * num_images
+        params = lvis_eval.params
+        keys = ("dt_scores", "dt_matches", "dt_ignore", "gt_ignore")
+        axes = params.cat_ids, params.area_rng, params.img_ids, params.iou_thrs
+        return cls._from_entries(lvis_eval.eval_imgs, *axes, keys)
+
+    @classmethod
+    def from_coco_eval(cls, coco_eval: Any) -> "Matches":
+        """Extract the columns of an evaluated `pycocotools.cocoeval.COCOeval`."""
+        params = coco_eval.params
+        keys = ("dtScores", "dtMatches", "dtIgnore", "gtIgnore")
+        axes = params.catIds, params.areaRng, params.imgIds, params.iouThrs
+        return cls._from_entries(coco_eval.evalImgs, *axes, keys)
+
+    @classmethod
+    def _from_entries(
+        cls, entries, category_ids, area_ranges, image_ids, iou_thresholds, keys
+    ) -> "Matches":
+        """Columns of the APIs' list of entries: by class, then area range, then image."""
+        image_ids = np.asarray(image_ids, dtype=np.int64)
+        category_ids = np.asarray(category_ids, dtype=np.int64)
+        stride = len(area_ranges) * len(image_ids)
         found = [
-            (i, k, entry)
+            (i, k, [np.asarray(entry[key]) for key in keys])
             for k in range(len(category_ids))
             # Area "all" is the first block of images of each class.
-            for i, entry in enumerate(lvis_eval.eval_imgs[k * stride : k * stride + num_images])
+            for i, entry in enumerate(entries[k * stride : k * stride + len(image_ids)])
             if entry is not None
         ]
         image_index = np.array([i for i, _, _ in found], dtype=np.int32)
         class_index = np.array([k for _, k, _ in found], dtype=np.int32)
-        num_dets = np.array([len(entry["dt_scores"]) for _, _, entry in found], dtype=np.int64)
-        gt_count = np.array([np.sum(entry["gt_ignore"] == 0) for _, _, entry in found], np.int32)
+        scores, matches, ignored, gt_ignored = ([c[i] for _, _, c in found] for i in range(4))
+        nothing = np.zeros((len(iou_thresholds), 0))
+        num_dets = np.array([len(s) for s in scores], dtype=np.int64)
+        gt_count = np.array([np.sum(g == 0) for g in gt_ignored], np.int32)
         has_gt = gt_count > 0
-        nothing = np.zeros((num_thresholds, 0))
         return cls(
             image_ids=image_ids,
             category_ids=category_ids,
             image_index=np.repeat(image_index, num_dets),
             class_index=np.repeat(class_index, num_dets),
-            score=np.concatenate([[], *(entry["dt_scores"] for _, _, entry in found)]),
-            matched=np.hstack([nothing, *(entry["dt_matches"] for _, _, entry in found)]) != 0,
-            ignored=np.hstack([nothing, *(entry["dt_ignore"] for _, _, entry in found)]) != 0,
+            score=np.concatenate([[], *scores]),
+            matched=np.hstack([nothing, *matches]) != 0,
+            ignored=np.hstack([nothing, *ignored]) != 0,
             gt_image_index=image_index[has_gt],
             gt_class_index=class_index[has_gt],
             gt_count=gt_count[has_gt],

@@ -1,0 +1,168 @@
+"""Annotation files in the COCO family of formats (COCO, LVIS): reading, and standard dicts.
+
+Detectron2's own LVIS loader takes ``category_id - 1`` as the class, wants polygons and ``coco_url``
+and insists on "v1" or "v0.5" in the name. This one maps ids, reads ``file_name`` too and keeps RLE
+masks (set ``INPUT.MASK_FORMAT: bitmask`` for them).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from detectron2.data import MetadataCatalog
+from detectron2.structures import BoxMode
+from detectron2.utils.file_io import PathManager
+from pycocotools import mask as mask_api
+
+__all__ = ["class_of", "contiguous_classes", "read_annotation_file", "standard_records"]
+
+
+def contiguous_classes(content: dict, json_file: str) -> dict[int, int]:
+    """Category id -> class in [0, K), in the order of the ids.
+
+    Raises:
+        ValueError: if an id occurs twice.
+    """
+    ids = _unique_ids(content["categories"], "categories", json_file)
+    return {category_id: index for index, category_id in enumerate(sorted(ids))}
+
+
+def standard_records(
+    content: dict, json_file: str, image_root: str, dataset_name: str | None = None
+) -> list[dict]:
+    """Detectron2's standard dicts of a file's content, one an image, sorted by image id.
+
+    Args:
+        content: of :func:`read_annotation_file`.
+        json_file: for messages.
+        image_root: folder that ``file_name`` (or the end of ``coco_url``) is relative to.
+        dataset_name: where to put ``thing_classes`` and ``thing_dataset_id_to_contiguous_id``.
+
+    Raises:
+        ValueError: if an id occurs twice or an annotation refers to what does not exist.
+    """
+    id_map = contiguous_classes(content, json_file)
+    known = _unique_ids(content["images"], "images", json_file)
+    if dataset_name is not None:
+        names = {category["id"]: category["name"] for category in content["categories"]}
+        MetadataCatalog.get(dataset_name).set(
+            thing_classes=[names[category_id] for category_id in id_map],
+            thing_dataset_id_to_contiguous_id=id_map,
+        )
+    annotations = defaultdict(list)
+    for annotation in content.get("annotations", ()):
+        annotations[annotation["image_id"]].append(annotation)
+    unknown = set(annotations) - set(known)
+    if unknown:
+        raise ValueError(f"{json_file}: annotations of unknown image ids {sorted(unknown)[:10]}")
+    return [
+        _record(image, annotations[image["id"]], image_root, id_map, json_file)
+        for image in sorted(content["images"], key=lambda image: image["id"])
+    ]
+
+
+def read_annotation_file(json_file: str) -> dict:
+    """Read a JSON annotation file with ``images`` and ``categories``.
+
+    Raises:
+        FileNotFoundError: naming the file and the variable that moves it.
+        ValueError: if it is broken.
+    """
+    path = PathManager.get_local_path(json_file)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            f"Annotation file not found: {path}. Check the path, or set DETECTRON2_DATASETS to "
+            "the folder that holds the data sets (OpenMoji sets: run tools/make_openmoji.py first)"
+        )
+    with open(path, "rb") as file, _no_garbage_collection():
+        try:
+            content = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path} is not valid JSON (truncated download?): {error}") from error
+    missing = {"images", "categories"} - set(content if isinstance(content, dict) else ())
+    if missing:
+        raise ValueError(
+            f"{path} is not a COCO- or LVIS-format annotation file: it lacks {sorted(missing)}"
+        )
+    return content
+
+
+def class_of(category_id: int, id_map: dict[int, int], image: dict, json_file: str) -> int:
+    """The class of a category id that an image refers to.
+
+    Raises:
+        ValueError: naming the image, if the file has no such category.
+    """
+    if category_id not in id_map:
+        raise ValueError(
+            f"{json_file}: image {image['id']} refers to category {category_id}, which is not "
+            "among the file's categories"
+        )
+    return id_map[category_id]
+
+
+def _unique_ids(entries: list[dict], section: str, source: str) -> Counter:
+    ids = Counter(entry["id"] for entry in entries)
+    repeated = sorted(entry_id for entry_id, count in ids.items() if count > 1)
+    if repeated:
+        raise ValueError(f"{source}: ids {repeated[:10]} occur more than once in {section!r}")
+    return ids
+
+
+def _record(image: dict, annotations: list[dict], image_root: str, id_map: dict, source) -> dict:
+    return {
+        "file_name": os.path.join(image_root, _file_name(image, source)),
+        "image_id": image["id"],
+        "height": image["height"],
+        "width": image["width"],
+        "annotations": [
+            {
+                "bbox": annotation["bbox"],
+                "bbox_mode": BoxMode.XYWH_ABS,
+                "category_id": class_of(annotation["category_id"], id_map, image, source),
+                **({"iscrowd": annotation["iscrowd"]} if "iscrowd" in annotation else {}),
+                **_segmentation(annotation),
+            }
+            for annotation in annotations
+        ],
+    }
+
+
+def _segmentation(annotation: dict) -> dict:
+    """Polygons or compressed RLE, which is all Detectron2's mapper decodes; none for a box."""
+    segmentation = annotation.get("segmentation")
+    if not segmentation:
+        return {}
+    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], list):
+        segmentation = mask_api.frPyObjects(segmentation, *segmentation["size"])
+    return {"segmentation": segmentation}
+
+
+def _file_name(image: dict, source: str) -> str:
+    """``file_name``, or LVIS v1's ``coco_url``, whose last two parts are folder and file.
+
+    LVIS v0.5 still has the COCO 2014 names; the pictures are those of 2017, named by id alone.
+    """
+    if "file_name" in image:
+        name = image["file_name"]
+        return name[-len("000000000000.jpg") :] if name.startswith("COCO_") else name
+    if "coco_url" in image:
+        return os.path.join(*image["coco_url"].split("/")[-2:])
+    raise ValueError(f"{source}: image {image['id']} has neither file_name nor coco_url")
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Half the time of ``json.load`` on a large file goes into cyclic garbage collection."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

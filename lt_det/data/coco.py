@@ -1,0 +1,64 @@
+"""COCO-format data sets of any name and any category ids, with the groups of a long-tailed set.
+
+Unlike LVIS's, their annotation is exhaustive: a class without an annotation is absent. Evaluation
+is pycocotools' (see :mod:`lt_det.evaluation.coco_evaluator`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from lt_det.data.annotation_file import read_annotation_file, standard_records
+
+__all__ = ["load_coco_format", "register_coco_format"]
+
+logger = logging.getLogger(__name__)
+
+
+def register_coco_format(name: str, json_file: str, image_root: str, **metadata) -> None:
+    """Register a COCO-format data set; nothing is read until it is used.
+
+    Args:
+        name: the data set's name in ``DATASETS.TRAIN`` or ``DATASETS.TEST``.
+        json_file: annotation file.
+        image_root: folder that ``file_name`` is relative to.
+        metadata: more values for the data set's MetadataCatalog entry.
+    """
+    json_file, image_root = os.fspath(json_file), os.fspath(image_root)
+    DatasetCatalog.register(name, lambda: load_coco_format(json_file, image_root, name))
+    MetadataCatalog.get(name).set(
+        json_file=json_file,
+        image_root=image_root,
+        evaluator_type="coco",
+        is_whole_json_file=True,
+        **metadata,
+    )
+
+
+def load_coco_format(
+    json_file: str, image_root: str, dataset_name: str | None = None
+) -> list[dict]:
+    """Load a COCO-format annotation file into Detectron2's standard dicts.
+
+    Sparse category ids, polygons, compressed and uncompressed RLE, crowds (``iscrowd``) and
+    pictures without annotations are all kept.
+
+    Args:
+        json_file: annotation file.
+        image_root: see :func:`register_coco_format`.
+        dataset_name: where to put ``thing_classes`` and ``thing_dataset_id_to_contiguous_id``.
+
+    Returns:
+        One dict an image, sorted by image id.
+
+    Raises:
+        FileNotFoundError: if ``json_file`` is missing.
+        ValueError: if it is not valid JSON or an annotation refers to what does not exist.
+    """
+    content = read_annotation_file(json_file)
+    records = standard_records(content, json_file, image_root, dataset_name)
+    logger.info("Loaded %d images in the COCO format from %s", len(records), json_file)
+    return records

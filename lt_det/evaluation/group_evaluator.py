@@ -1,0 +1,316 @@
+"""What lt_det's evaluators share: columns of detections in, metrics by class-frequency group out.
+
+The numbers come from an official API, which a subclass names.
+"""
+
+import abc
+import itertools
+import logging
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import detectron2.utils.comm as comm
+import numpy as np
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils.file_io import PathManager
+
+from lt_det.evaluation import group_metrics, report
+from lt_det.evaluation.detections import ImageDetections, write_predictions
+from lt_det.evaluation.matches import Matches
+
+TASKS = ("bbox", "segm")
+PREDICTIONS_FILE = "lvis_instances_results.json"
+
+logger = logging.getLogger(__name__)
+
+
+class Evaluation(NamedTuple):
+    """Arrays of an accumulated evaluation, see `group_metrics`."""
+
+    precision: np.ndarray
+    recall: np.ndarray
+    iou_thresholds: np.ndarray
+
+
+class GroupEvaluator(DatasetEvaluator, abc.ABC):
+    """Evaluate boxes and masks by class-frequency group.
+
+    `evaluate` returns AP, AP50, AP75, APs/m/l, APr/c/f, AR, ARs/m/l, ARr/c/f in percent for
+    ``"bbox"`` and ``"segm"``, computed by an official API. Unlike in Detectron2's evaluators, a
+    metric that nothing enters is NaN (not -100), and a model that finds nothing has AP 0 (not NaN).
+
+    With `output_dir` these files are written there: ``results.json``, ``per_class.csv``,
+    ``matches_<task>.npz`` (see `lt_det.evaluation.bootstrap`) and
+    ``lvis_instances_results.json``, the detections in the result format of LVIS and COCO.
+
+    Attributes:
+        per_class: after `evaluate`, on the main process: one dict per class.
+        matches: after `evaluate`, on the main process: task -> `Matches`.
+        groups: group index of each class in the order of category ids [K].
+    """
+
+    DEFAULT_MAX_DETS: int
+
+    def __init__(
+        self,
+        dataset_name: str,
+        *,
+        output_dir: str | None = None,
+        tasks: Sequence[str] | None = None,
+        distributed: bool = True,
+        max_dets_per_image: int | None = None,
+        groups: np.ndarray | None = None,
+        class_stats: Any = None,
+    ):
+        """Load the ground truth.
+
+        Args:
+            dataset_name: registered data set with metadata ``json_file`` and, unless class =
+                category id - 1, ``thing_dataset_id_to_contiguous_id``.
+            output_dir: folder for the files; None writes nothing.
+            tasks: any of ``"bbox"``, ``"segm"``; by default what the detections carry.
+            distributed: collect detections from all processes.
+            max_dets_per_image: the API's cap; None is its official value.
+            groups: group index of each contiguous class [C] (0 rare, 1 common, 2 frequent), if not
+                those of the annotation file.
+            class_stats: training `ClassStats`, whose counts are added to ``per_class.csv``.
+
+        Raises:
+            FileNotFoundError: if the annotation file does not exist.
+            ValueError: if the file, the metadata, `tasks`, `groups` or `class_stats` is wrong.
+        """
+        unknown = set(tasks or ()) - set(TASKS)
+        if unknown:
+            raise ValueError(f"tasks {sorted(unknown)} unknown, expected any of {TASKS}.")
+        self._tasks = tuple(t for t in TASKS if t in tasks) if tasks else None
+        self._output_dir = output_dir
+        self._distributed = distributed
+        self._max_dets_per_image = max_dets_per_image or self.DEFAULT_MAX_DETS
+        self._load(dataset_name)
+        self.groups = self._resolve_groups(groups)
+        self._train_counts = self._resolve_train_counts(class_stats)
+        self.reset()
+
+    @abc.abstractmethod
+    def _read_ground_truth(self, path: str) -> Any:
+        """The API's data set with `imgs`, `cats`, `get_cat_ids()` and `has_annotations`."""
+
+    @abc.abstractmethod
+    def _run_api(self, records: list[dict], task: str) -> tuple[Evaluation, Matches]:
+        """Evaluate result records of one task."""
+
+    @abc.abstractmethod
+    def _groups_of_file(self) -> np.ndarray:
+        """Group index of each class by the annotation file, in the API's class order [K]."""
+
+    def reset(self) -> None:
+        """Forget all detections and results."""
+        self._detections: list[ImageDetections] = []
+        self.per_class: list[dict[str, Any]] = []
+        self.matches: dict[str, Matches] = {}
+
+    def process(self, inputs: list[dict], outputs: list[dict]) -> None:
+        """Store the detections of a batch.
+
+        Args:
+            inputs: Detectron2's model inputs, of which ``image_id`` is read.
+            outputs: the model's outputs with key ``instances``: `pred_boxes`, `scores`,
+                `pred_classes` and, for masks, `pred_masks` [N, H, W] in the image's size.
+
+        Raises:
+            ValueError: if an image is not in the data set, or a class or mask does not fit it.
+        """
+        for image_input, output in zip(inputs, outputs, strict=True):
+            image_id = image_input["image_id"]
+            image = self._ground_truth.imgs.get(image_id)
+            if image is None:
+                raise ValueError(
+                    f"image_id {image_id} is not in '{self._json_file}'. Run the model on the "
+                    "data set that is evaluated."
+                )
+            detections = ImageDetections.from_instances(
+                image_id, (image["height"], image["width"]), output["instances"]
+            )
+            self._check_classes(detections)
+            self._detections.append(detections)
+
+    def evaluate(self) -> dict[str, dict[str, float]]:
+        """Evaluate everything processed since `reset`.
+
+        Returns:
+            Task -> metric -> percent on the main process; an empty dict on the others, when no
+            image was processed, and when the annotation file has no annotations.
+
+        Raises:
+            ValueError: if masks are to be evaluated and some detections have none.
+        """
+        detections = self._gather()
+        if self._distributed and not comm.is_main_process():
+            return {}
+        if not detections:
+            logger.warning("No image was processed: there is nothing to evaluate.")
+            return {}
+        tasks = self._resolve_tasks(detections)
+        if self._output_dir:
+            os.makedirs(self._output_dir, exist_ok=True)
+            path = os.path.join(self._output_dir, PREDICTIONS_FILE)
+            write_predictions(path, detections, self._category_of, tasks)
+            logger.info(f"Predictions written to '{path}'.")
+        if not self._ground_truth.has_annotations:
+            logger.warning(
+                f"'{self._json_file}' has no annotations (a test set?): nothing is evaluated."
+            )
+            return {}
+        self._warn_if_incomplete(detections)
+        return self._evaluate_tasks(detections, tasks)
+
+    def _load(self, dataset_name: str) -> None:
+        metadata = MetadataCatalog.get(dataset_name)
+        self._json_file = metadata.get("json_file")
+        if not self._json_file:
+            raise ValueError(
+                f"data set '{dataset_name}' has no metadata 'json_file'. Register it with its "
+                "annotation file."
+            )
+        self._ground_truth = self._read_ground_truth(PathManager.get_local_path(self._json_file))
+        self._class_names = metadata.get("thing_classes")
+        self._category_ids = sorted(self._ground_truth.get_cat_ids())
+        id_map = metadata.get("thing_dataset_id_to_contiguous_id")
+        if id_map is None:
+            # As in Detectron2's own LVIS sets.
+            id_map = {i: i - 1 for i in self._category_ids}
+        self._class_of = [id_map.get(i) for i in self._category_ids]
+        # Other data sets may share the map: a class that this file lacks is not one to predict.
+        self._category_of = {c: i for i, c in id_map.items() if i in self._ground_truth.cats}
+
+    def _evaluate_tasks(
+        self, detections: list[ImageDetections], tasks: Sequence[str]
+    ) -> dict[str, dict[str, float]]:
+        results, columns = OrderedDict(), {}
+        for task in tasks:
+            start = time.perf_counter()
+            records = [r for d in detections for r in d.to_lvis(self._category_of, (task,))]
+            logger.info(
+                f"Evaluating {task}: {len(records)} detections on {len(detections)} images ..."
+            )
+            (*arrays, iou_thresholds), self.matches[task] = self._run_api(records, task)
+            results[task] = group_metrics.summarize(*arrays, self.groups, iou_thresholds)
+            columns[task] = group_metrics.per_class(*arrays, iou_thresholds)
+            logger.info(f"Evaluated {task} in {time.perf_counter() - start:.1f} s.")
+        self._report(results, columns)
+        return results
+
+    def _report(self, results: dict, columns: dict[str, dict[str, np.ndarray]]) -> None:
+        # Ground truth is the same for boxes and masks.
+        instances = next(iter(self.matches.values())).instances_per_class()
+        self.per_class = self._per_class_rows(columns, instances)
+        logger.info("Results in percent:\n" + report.group_table(results))
+        logger.info("Ground truth:\n" + report.group_counts_table(self.groups, instances))
+        if self._output_dir:
+            report.write_results(self._output_dir, results, self.per_class)
+            for task, matches in self.matches.items():
+                matches.save(os.path.join(self._output_dir, f"matches_{task}.npz"))
+            logger.info(f"Results written to '{self._output_dir}'.")
+
+    def _per_class_rows(
+        self, columns: dict[str, dict[str, np.ndarray]], instances: np.ndarray
+    ) -> list[dict[str, Any]]:
+        rows = []
+        for k, (category_id, c) in enumerate(zip(self._category_ids, self._class_of, strict=True)):
+            group = self.groups[k]
+            row = {
+                "class_id": c,
+                "category_id": category_id,
+                "name": self._name(category_id, c),
+                "group": group_metrics.GROUP_NAMES[group] if group >= 0 else "",
+            }
+            for name, counts in self._train_counts.items():
+                row[name] = None if c is None or counts is None else counts[c].item()
+            row["val_instances"] = int(instances[k])
+            for task, metrics in columns.items():
+                row |= {f"{task}_{name}": float(values[k]) for name, values in metrics.items()}
+            rows.append(row)
+        return rows
+
+    def _name(self, category_id: int, class_id: int | None) -> str:
+        if self._class_names is None or class_id is None:
+            return self._ground_truth.cats[category_id]["name"]
+        return self._class_names[class_id]
+
+    def _gather(self) -> list[ImageDetections]:
+        """Collect all processes' detections, each image once."""
+        detections = self._detections
+        if self._distributed:
+            comm.synchronize()
+            detections = list(itertools.chain(*comm.gather(detections, dst=0)))
+        first: dict[int, ImageDetections] = {}
+        for entry in detections:
+            first.setdefault(entry.image_id, entry)
+        if len(first) < len(detections):
+            logger.warning(
+                f"{len(detections) - len(first)} images were processed again (a sampler that "
+                "pads?): the first detections of each image count."
+            )
+        return list(first.values())
+
+    def _resolve_tasks(self, detections: list[ImageDetections]) -> tuple[str, ...]:
+        tasks = self._tasks
+        if tasks is None:
+            tasks = TASKS if any(d.rles is not None for d in detections) else TASKS[:1]
+        if "segm" in tasks and any(d.rles is None and len(d.scores) for d in detections):
+            raise ValueError(
+                "task 'segm' needs pred_masks with all detections, and some have none. Use a "
+                "model with masks (MODEL.MASK_ON) or tasks=('bbox',)."
+            )
+        return tasks
+
+    def _check_classes(self, detections: ImageDetections) -> None:
+        unknown = set(detections.classes.tolist()) - self._category_of.keys()
+        if unknown:
+            raise ValueError(
+                f"image {detections.image_id}: predicted classes {sorted(unknown)[:5]} have no "
+                f"category in '{self._json_file}', which has {len(self._category_of)}. Check "
+                "MODEL.ROI_HEADS.NUM_CLASSES and the data set's metadata."
+            )
+
+    def _warn_if_incomplete(self, detections: list[ImageDetections]) -> None:
+        num_images = len(self._ground_truth.imgs)
+        if len(detections) < num_images:
+            logger.warning(
+                f"{num_images - len(detections)} of {num_images} images were not processed: they "
+                "count as images without detections."
+            )
+
+    def _resolve_groups(self, groups: np.ndarray | None) -> np.ndarray:
+        """Group index in the API's class order [K]."""
+        if groups is None:
+            return self._groups_of_file()
+        groups = self._check_per_class("groups", groups)
+        if not np.isin(groups, [-1, 0, 1, 2]).all():
+            raise ValueError(
+                f"groups must be 0 rare, 1 common, 2 frequent or -1 none, got {np.unique(groups)}."
+            )
+        return np.array([-1 if c is None else groups[c] for c in self._class_of], dtype=np.int64)
+
+    def _resolve_train_counts(self, class_stats: Any) -> dict[str, np.ndarray | None]:
+        names = ("image_count", "instance_count")
+        if class_stats is None:
+            return {f"train_{n}": None for n in names}
+        return {
+            f"train_{n}": self._check_per_class(f"class_stats.{n}", getattr(class_stats, n))
+            for n in names
+        }
+
+    def _check_per_class(self, name: str, values: Any) -> np.ndarray:
+        values = np.asarray(values)
+        expected = max(c for c in self._class_of if c is not None) + 1
+        if values.shape != (expected,):
+            raise ValueError(
+                f"{name} must hold one value per class [{expected}], got shape {values.shape}. "
+                "Take it from the training set of the same classes."
+            )
+        return values
