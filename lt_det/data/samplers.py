@@ -15,7 +15,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data.samplers import RepeatFactorTrainingSampler
+from detectron2.data import build
+from detectron2.data.samplers import (
+    RandomSubsetTrainingSampler,
+    RepeatFactorTrainingSampler,
+    TrainingSampler,
+)
 from detectron2.utils import comm
 from fvcore.common.registry import Registry
 from torch.utils.data import Sampler
@@ -33,13 +38,6 @@ __all__ = [
 TRAIN_SAMPLER_REGISTRY = Registry("TRAIN_SAMPLER")
 TRAIN_SAMPLER_REGISTRY.__doc__ = "Training samplers beside Detectron2's own."
 
-# Names that Detectron2's training loader builds itself.
-_DETECTRON2_SAMPLERS = (
-    "TrainingSampler",
-    "RandomSubsetTrainingSampler",
-    "WeightedTrainingSampler",
-    "WeightedCategoryTrainingSampler",
-)
 # Suffix that is no part of a sampler's config node.
 SAMPLER_SUFFIX = "TrainingSampler"
 
@@ -132,37 +130,35 @@ class ClassAwareTrainingSampler(Sampler):
             yield from self._images[self._start[classes] + offset].tolist()
 
 
-def build_train_sampler(cfg: CfgNode, dataset_dicts: Sequence[dict]) -> Sampler | None:
-    """The sampler ``DATALOADER.SAMPLER_TRAIN`` names.
+def build_train_sampler(cfg: CfgNode, dataset_dicts: Sequence[dict], seed: int) -> Sampler:
+    """The sampler ``DATALOADER.SAMPLER_TRAIN`` names, Detectron2's or ours.
 
-    Returns:
-        A sampler, or None for Detectron2's own names, which its loader builds itself.
+    Args:
+        cfg: the config.
+        dataset_dicts: training records.
+        seed: the stream's seed, the same on every rank.
 
     Raises:
         ValueError: if neither Detectron2 nor the registry knows the name.
     """
     name = cfg.DATALOADER.SAMPLER_TRAIN
-    if name == "RepeatFactorTrainingSampler":
-        # Built here only to keep Detectron2's log line for every category out of the log.
-        return RepeatFactorTrainingSampler(repeat_factors(cfg, dataset_dicts), seed=_seed(cfg))
     if name in _DETECTRON2_SAMPLERS:
-        return None
+        return _DETECTRON2_SAMPLERS[name](cfg, dataset_dicts, seed)
     cls = lookup(
-        TRAIN_SAMPLER_REGISTRY,
-        name,
-        "DATALOADER.SAMPLER_TRAIN",
-        others=("RepeatFactorTrainingSampler", *_DETECTRON2_SAMPLERS),
+        TRAIN_SAMPLER_REGISTRY, name, "DATALOADER.SAMPLER_TRAIN", others=_DETECTRON2_SAMPLERS
     )
     hyper = kwargs_from_node(cfg.DATALOADER, cls, SAMPLER_SUFFIX)
-    return cls(dataset_dicts, cfg.MODEL.ROI_HEADS.NUM_CLASSES, _seed(cfg), **hyper)
+    return cls(dataset_dicts, cfg.MODEL.ROI_HEADS.NUM_CLASSES, seed, **hyper)
 
 
 def image_weights_from_config(cfg: CfgNode, dataset_dicts: Sequence[dict]) -> np.ndarray | None:
     """How often the sampler shows each image, relative to the others; None if equally."""
-    if cfg.DATALOADER.SAMPLER_TRAIN == "RepeatFactorTrainingSampler":
+    name = cfg.DATALOADER.SAMPLER_TRAIN
+    if name == "RepeatFactorTrainingSampler":
         return repeat_factors(cfg, dataset_dicts).double().numpy()
-    sampler = build_train_sampler(cfg, dataset_dicts)
-    return None if sampler is None else sampler.image_weights()
+    if name in _DETECTRON2_SAMPLERS:
+        return None
+    return build_train_sampler(cfg, dataset_dicts, seed=0).image_weights()
 
 
 def repeat_factors(cfg: CfgNode, dataset_dicts: Sequence[dict]) -> torch.Tensor:
@@ -171,11 +167,6 @@ def repeat_factors(cfg: CfgNode, dataset_dicts: Sequence[dict]) -> torch.Tensor:
         return RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
             dataset_dicts, cfg.DATALOADER.REPEAT_THRESHOLD, sqrt=cfg.DATALOADER.REPEAT_SQRT
         )
-
-
-def _seed(cfg: CfgNode) -> int | None:
-    """Detectron2 seeds samplers at random when ``SEED`` is negative; so do these."""
-    return cfg.SEED if cfg.SEED >= 0 else None
 
 
 @contextlib.contextmanager
@@ -187,3 +178,31 @@ def _quiet(logger_name: str) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def _repeat_factor_sampler(cfg: CfgNode, dataset_dicts: Sequence[dict], seed: int) -> Sampler:
+    return RepeatFactorTrainingSampler(repeat_factors(cfg, dataset_dicts), seed=seed)
+
+
+def _random_subset_sampler(cfg: CfgNode, dataset_dicts: Sequence[dict], seed: int) -> Sampler:
+    ratio = cfg.DATALOADER.RANDOM_SUBSET_RATIO
+    return RandomSubsetTrainingSampler(
+        len(dataset_dicts), ratio, seed_shuffle=seed, seed_subset=seed
+    )
+
+
+def _weighted_sampler(cfg: CfgNode, category_balance: bool) -> Sampler:
+    # Detectron2 has no public way to build these two; they are seeded by cfg.SEED.
+    return build._build_weighted_sampler(cfg, enable_category_balance=category_balance)
+
+
+# Detectron2's own loader gives the first two no seed.
+_DETECTRON2_SAMPLERS = {
+    "TrainingSampler": lambda cfg, dataset_dicts, seed: TrainingSampler(
+        len(dataset_dicts), seed=seed
+    ),
+    "RandomSubsetTrainingSampler": _random_subset_sampler,
+    "RepeatFactorTrainingSampler": _repeat_factor_sampler,
+    "WeightedTrainingSampler": lambda cfg, *_: _weighted_sampler(cfg, False),
+    "WeightedCategoryTrainingSampler": lambda cfg, *_: _weighted_sampler(cfg, True),
+}

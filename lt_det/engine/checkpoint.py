@@ -1,23 +1,126 @@
-"""Checkpoint loading that does not pass over a classifier of another width in silence."""
+"""Checkpoints: written whole or not at all, read without running what is in them."""
 
 from __future__ import annotations
 
+import logging
+import os
+import pickle
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
+from lt_det.engine.safe_pickle import load_arrays
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
 
-__all__ = ["LTCheckpointer"]
+__all__ = ["DamagedCheckpointError", "LTCheckpointer"]
+
+logger = logging.getLogger(__name__)
+ALLOW_UNSAFE = "LT_DET_ALLOW_UNSAFE_CHECKPOINTS"
+
+
+class DamagedCheckpointError(ValueError):
+    """A checkpoint file that cannot be read, as after a full disk."""
 
 
 class LTCheckpointer(DetectionCheckpointer):
-    """Detectron2's checkpointer, with an error where the classifier does not fit.
+    """Detectron2's checkpointer, for trainings that get killed and files from anywhere.
 
-    fvcore logs "Skip loading" for a parameter of another shape and leaves it random; a detector
-    with a random classifier evaluates to zero AP without another word.
+    - A file appears under its name when it is complete.
+    - A resume passes over a damaged last checkpoint, and says so, to the one before.
+    - Files are read as tensors and plain values only. A file that wants to run code is refused,
+      unless the environment variable LT_DET_ALLOW_UNSAFE_CHECKPOINTS is 1.
+    - A classifier of another width raises; fvcore would log "Skip loading" and leave it random.
     """
 
     # Set while a fresh classifier is wanted: CLASSIFIER.REINIT at the start of a training.
     allow_other_classifier = False
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """See fvcore's Checkpointer; ``last_checkpoint`` names a file that is complete."""
+        if not self.save_dir or not self.save_to_disk:
+            return
+        data = {"model": self.model.state_dict()}
+        data |= {key: obj.state_dict() for key, obj in self.checkpointables.items()}
+        data |= kwargs
+        path = Path(self.save_dir) / f"{name}.pth"
+        self.logger.info("Saving checkpoint to %s", path)
+        partial = path.with_suffix(".partial")
+        torch.save(data, partial)
+        partial.replace(path)
+        self.tag_last_checkpoint(path.name)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        """Write the file ``last_checkpoint``."""
+        tag = Path(self.save_dir) / "last_checkpoint"
+        partial = tag.with_suffix(".partial")
+        partial.write_text(last_filename_basename)
+        partial.replace(tag)
+
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
+        """See fvcore's Checkpointer; a damaged last checkpoint gives way to the one before.
+
+        Raises:
+            DamagedCheckpointError: if no checkpoint can be read.
+        """
+        if not (resume and self.has_checkpoint()):
+            return self.load(path, checkpointables=[])
+        damaged = None
+        for candidate in self._newest_first():
+            try:
+                return self.load(candidate)
+            except DamagedCheckpointError as error:
+                damaged = error
+                # Detectron2 expects it so before a load, and resets it only after a good one.
+                self._parsed_url_during_load = None
+                logger.warning("%s Resuming from the one before.", error)
+        raise DamagedCheckpointError(
+            f"No checkpoint in {self.save_dir} can be read: remove the folder to start anew"
+        ) from damaged
+
+    def _newest_first(self) -> Iterator[str]:
+        """The last checkpoint, then those of earlier iterations."""
+        last = self.get_checkpoint_file()
+        yield last
+        numbered = {}
+        for path in Path(self.save_dir).glob("model_*.pth"):
+            if match := re.fullmatch(r"model_(\d+)", path.stem):
+                numbered[int(match[1])] = str(path)
+        for _, path in sorted(numbered.items(), reverse=True):
+            if path != last:
+                yield path
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        if filename.endswith(".pkl") and os.environ.get(ALLOW_UNSAFE) != "1":
+            # Detectron2's model zoo and Caffe2 models: arrays in a pickle. Reading them here is
+            # what checks them; Detectron2 converts them.
+            self._refuse_if_unsafe(filename, load_arrays)
+        return super()._load_file(filename)
+
+    def _torch_load(self, filename: str) -> dict[str, Any]:
+        if os.environ.get(ALLOW_UNSAFE) == "1":
+            return torch.load(filename, map_location="cpu", weights_only=False)
+        return self._refuse_if_unsafe(
+            filename, lambda name: torch.load(name, map_location="cpu", weights_only=True)
+        )
+
+    @staticmethod
+    def _refuse_if_unsafe(filename: str, load) -> Any:
+        try:
+            return load(filename)
+        except pickle.UnpicklingError as error:
+            raise ValueError(
+                f"{filename} holds more than tensors and plain values, and reading it could run "
+                f"code of its author ({_first_line(error)}). If you trust it, set the "
+                f"environment variable {ALLOW_UNSAFE}=1"
+            ) from error
+        except (RuntimeError, EOFError, OSError) as error:
+            raise DamagedCheckpointError(
+                f"{filename} is damaged ({_first_line(error)})."
+            ) from error
 
     def _load_model(self, checkpoint):
         incompatible = super()._load_model(checkpoint)
@@ -39,3 +142,7 @@ class LTCheckpointer(DetectionCheckpointer):
                     "True"
                 )
         return incompatible
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

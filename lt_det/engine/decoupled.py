@@ -13,7 +13,6 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper
-from detectron2.data.samplers import TrainingSampler
 from torch import nn
 
 from lt_det.data.samplers import build_train_sampler
@@ -55,7 +54,7 @@ def train_on_bank(cfg: CfgNode, bank: FeatureBank) -> nn.Module:
     model = LTTrainer.build_model(cfg)
     initialize_from_weights(cfg, model, LTCheckpointer(model))
     dicts = training_dicts(cfg)
-    sampler = build_train_sampler(cfg, dicts) or TrainingSampler(len(dicts), seed=max(cfg.SEED, 0))
+    sampler = build_train_sampler(cfg, dicts, seed=max(cfg.SEED, 0))
     train_classifier(cfg, model, bank, sampler)
     return model
 

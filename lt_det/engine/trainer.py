@@ -24,10 +24,12 @@ from lt_det.data.loaders import build_train_loader
 from lt_det.data.register import register_from_config
 from lt_det.data.statistics import class_stats_from_config
 from lt_det.engine.checkpoint import LTCheckpointer
+from lt_det.engine.finite import check_finite, save_on_failure
 from lt_det.engine.freeze import FrozenModulesInEval, freeze_parameters
 from lt_det.evaluation.coco_evaluator import LTCOCOEvaluator
 from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
 from lt_det.modeling.box_predictor import box_predictors
+from lt_det.seeding import seed_everything
 
 __all__ = ["AutocastTrainer", "LTTrainer", "initialize_from_weights"]
 
@@ -48,12 +50,15 @@ class AutocastTrainer(SimpleTrainer):
     bfloat16 has float32's range.
 
     Constants among the losses (branches without a trainable parameter) are neither summed nor
-    logged.
+    logged. Every step has the random numbers of (seed, iteration, rank).
     """
 
-    def __init__(self, model, data_loader, optimizer, dtype: torch.dtype | None = None):
-        """``dtype`` is the autocast type, or None to train in float32."""
+    def __init__(
+        self, model, data_loader, optimizer, dtype: torch.dtype | None = None, seed: int = 0
+    ):
+        """``dtype`` is the autocast type, None for float32; ``seed`` is the training's."""
         super().__init__(model, data_loader, optimizer)
+        self.seed = seed
         self._device = next(model.parameters()).device
         self._dtype = dtype
         self._scaler = torch.amp.GradScaler(
@@ -66,9 +71,12 @@ class AutocastTrainer(SimpleTrainer):
         start = time.perf_counter()
         data = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
+        # After the data: a loader without workers draws random numbers too.
+        seed_everything(self.seed, self.iter, comm.get_rank())
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype is not None):
             losses = self.model(data)
         losses = {name: loss for name, loss in losses.items() if loss.requires_grad}
+        check_finite(losses, data, self.iter)
         self.optimizer.zero_grad()
         self._scaler.scale(sum(losses.values())).backward()
         self.after_backward()
@@ -77,8 +85,12 @@ class AutocastTrainer(SimpleTrainer):
         self._scaler.update()
 
     def state_dict(self) -> dict:
-        """Optimiser and gradient scaler."""
-        return {**super().state_dict(), "scaler": self._scaler.state_dict()}
+        """Optimiser, gradient scaler and seed."""
+        return {
+            **super().state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "seed": self.seed,
+        }
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Inverse of :meth:`state_dict`."""
@@ -86,6 +98,7 @@ class AutocastTrainer(SimpleTrainer):
         # Absent in checkpoints of Detectron2's own trainers.
         if "scaler" in state_dict:
             self._scaler.load_state_dict(state_dict["scaler"])
+            self.seed = state_dict.get("seed", self.seed)
 
 
 class LTTrainer(DefaultTrainer):
@@ -101,6 +114,7 @@ class LTTrainer(DefaultTrainer):
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         check_config(cfg)
         register_from_config(cfg)
+        cfg = with_seed(cfg, cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed())
         model = self.build_model(cfg)
         freeze_parameters(model, cfg.SOLVER.TRAINABLE_PARAMS)
         optimizer = self.build_optimizer(cfg, model)
@@ -108,13 +122,18 @@ class LTTrainer(DefaultTrainer):
         # device_ids=None lets DDP follow the model's own device, CPU included.
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=None)
         dtype = getattr(torch, cfg.SOLVER.AMP.PRECISION) if cfg.SOLVER.AMP.ENABLED else None
-        self._trainer = AutocastTrainer(model, data_loader, optimizer, dtype)
+        self._trainer = AutocastTrainer(model, data_loader, optimizer, dtype, cfg.SEED)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = LTCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
         self.register_hooks([FrozenModulesInEval(model), *self.build_hooks()])
+
+    def run_step(self) -> None:
+        """One iteration; a loss that is not finite saves the state before it and stops."""
+        with save_on_failure(self.checkpointer):
+            super().run_step()
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Resume the last checkpoint, or start from ``MODEL.WEIGHTS``.
@@ -124,9 +143,26 @@ class LTTrainer(DefaultTrainer):
         """
         if resume and self.checkpointer.has_checkpoint():
             super().resume_or_load(resume=True)
+            self._continue_data_loader()
         else:
             initialize_from_weights(self.cfg, self.model, self.checkpointer)
         save_class_stats(self.model, self.cfg.OUTPUT_DIR)
+
+    def _continue_data_loader(self) -> None:
+        """Let the loader go on where the checkpoint was written."""
+        if self._trainer.seed != self.cfg.SEED:
+            # SEED was negative: a seed was drawn when the training began.
+            cfg = with_seed(self.cfg, self._trainer.seed)
+            self._trainer.reset_data_loader(lambda: self.build_train_loader(cfg))
+        loader = self._trainer.data_loader
+        if hasattr(type(loader), "start_batch"):
+            loader.start_batch = self.start_iter
+        else:
+            logger.warning(
+                "%s cannot start in the middle: the data stream begins anew, and the resumed "
+                "training will differ from an uninterrupted one",
+                type(loader).__name__,
+            )
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
@@ -172,6 +208,15 @@ class LTTrainer(DefaultTrainer):
         """See DefaultTrainer; the model's class statistics are written to ``OUTPUT_DIR`` first."""
         save_class_stats(model, cfg.OUTPUT_DIR)
         return super().test(cfg, model, evaluators)
+
+
+def with_seed(cfg: CfgNode, seed: int) -> CfgNode:
+    """``cfg`` with another ``SEED``."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SEED = seed
+    cfg.freeze()
+    return cfg
 
 
 def _groups(cfg: CfgNode, evaluator_type: str, stats: ClassStats | None) -> np.ndarray | None:

@@ -1,0 +1,46 @@
+"""Random numbers that depend on where a training is, not on how it got there.
+
+A resumed run repeats an uninterrupted one exactly if every random draw comes from a seed of its
+own: (SEED, iteration, rank) for a step, (SEED, position in the data stream) for augmentation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+__all__ = ["derived_seed", "seed_everything", "seeded"]
+
+
+def derived_seed(*key: int) -> int:
+    """A seed in [0, 2**32) for a tuple of non-negative integers; other tuples, other seeds."""
+    # The length first: to SeedSequence (3,) and (3, 0) are the same.
+    return int(np.random.SeedSequence((len(key), *key)).generate_state(1)[0])
+
+
+def seed_everything(*key: int) -> None:
+    """Seed ``random``, NumPy and torch (all devices) for a tuple of non-negative integers."""
+    seed = derived_seed(*key)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def seeded(*key: int) -> Iterator[None]:
+    """Inside, CPU random numbers are those of ``key``; afterwards all is as it was."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    seed = derived_seed(*key)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

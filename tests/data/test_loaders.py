@@ -1,0 +1,131 @@
+"""Batch number n is the same, whatever came before it and however many workers load it."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data import DatasetMapper
+from detectron2.data.samplers import TrainingSampler
+
+from lt_det.data.loaders import BatchPlan, ResumableLoader, SeededDataset, build_train_loader
+from lt_det.seeding import derived_seed, seed_everything, seeded
+
+
+def noisy(record):
+    """A mapper that draws from every generator."""
+    return {**record, "noise": (np.random.rand(), torch.rand(()).item())}
+
+
+def records(number=13):
+    return [{"id": i, "width": 1 + i % 2, "height": 1 + (i + 1) % 2} for i in range(number)]
+
+
+def loader(start=0, num_workers=0, grouped=False, batch_size=3, mapper=noisy, seed=5):
+    is_wide = [r["width"] > r["height"] for r in records()] if grouped else None
+    plan = BatchPlan(TrainingSampler(13, seed=1), batch_size, is_wide)
+    result = ResumableLoader(SeededDataset(records(), mapper, seed), plan, num_workers)
+    result.start_batch = start
+    return result
+
+
+def take(source, number):
+    return list(itertools.islice(source, number))
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("start", [1, 7])
+def test_a_later_start_continues_the_stream(start, num_workers, grouped):
+    whole = take(loader(grouped=grouped), 12)
+    assert take(loader(start, num_workers, grouped), 12 - start) == whole[start:]
+
+
+def test_groups_do_not_mix_and_lose_nothing():
+    batches = take(loader(grouped=True), 40)
+    for batch in batches:
+        assert len({r["width"] > r["height"] for r in batch}) == 1
+    # Pictures wait for others of their kind, and none is lost: each kind in the stream's order.
+    stream = take(TrainingSampler(13, seed=1), 200)
+    for wide in (False, True):
+        drawn = [r["id"] for b in batches for r in b if (r["width"] > r["height"]) == wide]
+        assert drawn == [i for i in stream if (i % 2 == 1) == wide][: len(drawn)]
+
+
+def test_without_groups_the_stream_is_the_samplers():
+    drawn = [r["id"] for batch in take(loader(), 10) for r in batch]
+    assert drawn == take(TrainingSampler(13, seed=1), 30)
+
+
+def test_augmentation_differs_from_visit_to_visit_and_with_the_seed():
+    noise = [r["noise"] for batch in take(loader(), 20) for r in batch]
+    assert len(set(noise)) == len(noise)
+    assert take(loader(seed=6), 2) != take(loader(), 2)
+
+
+def test_loading_here_leaves_the_random_numbers_as_they_were():
+    seed_everything(1)
+    expected = np.random.rand(), torch.rand(()).item()
+    seed_everything(1)
+    take(loader(), 3)
+    assert (np.random.rand(), torch.rand(()).item()) == expected
+
+
+def test_a_record_of_no_use_is_replaced():
+    def picky(record):
+        return None if record["id"] % 2 else record
+
+    for batch in take(loader(mapper=picky), 8):
+        assert all(record["id"] % 2 == 0 for record in batch)
+    assert take(loader(mapper=picky), 8) == take(loader(mapper=picky), 8)
+
+
+def test_a_mapper_that_refuses_all_is_an_error():
+    with pytest.raises(RuntimeError, match="None for 10 records"):
+        take(loader(mapper=lambda record: None), 1)
+
+
+def test_two_ranks_share_the_batches_of_one(monkeypatch):
+    """Picture by picture and augmentation by augmentation."""
+    whole = take(loader(batch_size=4), 6)
+    halves = []
+    for rank in range(2):
+        monkeypatch.setattr("detectron2.utils.comm.get_rank", lambda rank=rank: rank)
+        monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: 2)
+        halves.append(take(loader(batch_size=2), 6))
+    for batch, a, b in zip(whole, *halves, strict=True):
+        assert sorted(map(str, a + b)) == sorted(map(str, batch))
+
+
+def test_batches_must_be_shared_equally(tiny_cfg, monkeypatch):
+    monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: 3)
+    with pytest.raises(ValueError, match=r"IMS_PER_BATCH is 2, which 3 processes"):
+        build_train_loader(tiny_cfg)
+
+
+def test_by_config_pictures_are_those_of_detectron2s_mapper(tiny_cfg):
+    tiny_cfg.DATALOADER.ASPECT_RATIO_GROUPING = False
+    batch = next(iter(build_train_loader(tiny_cfg)))
+    assert len(batch) == tiny_cfg.SOLVER.IMS_PER_BATCH
+    source = build_train_loader(tiny_cfg).dataset._records
+    mapper = DatasetMapper(tiny_cfg, is_train=True)
+    index = next(iter(TrainingSampler(len(source), seed=tiny_cfg.SEED)))
+    with seeded(tiny_cfg.SEED, 0):
+        expected = mapper(source[index])
+    assert batch[0]["image"].equal(expected["image"])
+    assert batch[0]["instances"].gt_boxes.tensor.equal(expected["instances"].gt_boxes.tensor)
+
+
+def test_a_negative_seed_draws_one(tiny_cfg):
+    tiny_cfg.SEED = -1
+    ids = [
+        [r["image_id"] for batch in take(build_train_loader(tiny_cfg), 8) for r in batch]
+        for _ in range(2)
+    ]
+    assert ids[0] != ids[1]
+
+
+def test_derived_seeds_differ():
+    keys = [(a, b) for a in range(20) for b in range(20)] + [(a,) for a in range(20)]
+    assert len({derived_seed(*key) for key in keys}) == len(keys)
+    assert derived_seed(3, 4) == derived_seed(3, 4)
