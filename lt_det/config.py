@@ -12,6 +12,7 @@ from fvcore.common.registry import Registry
 
 from lt_det.class_stats import check_group_thresholds
 from lt_det.compat import check_detectron2
+from lt_det.data.lvis_builtin import extend_lvis_metadata
 from lt_det.data.openmoji import register_all_openmoji
 from lt_det.data.samplers import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY
@@ -34,6 +35,7 @@ def add_lt_det_config(cfg: CfgNode) -> None:
     """
     check_detectron2()
     register_all_openmoji()
+    extend_lvis_metadata()
 
     box_head = cfg.MODEL.ROI_BOX_HEAD
     # The classification loss. Each registered loss has a node of its own parameters.
