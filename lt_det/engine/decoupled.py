@@ -13,6 +13,7 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper
+from iopath.common.file_io import file_lock
 from torch import nn
 
 from lt_det.data.samplers import build_train_sampler
@@ -36,17 +37,19 @@ def build_bank(cfg: CfgNode, path: str | Path, num_views: int) -> FeatureBank:
     """
     path = Path(path)
     path = path.with_name(f"{path.stem}_{_digest(cfg, num_views)}.pth")
-    if path.is_file():
-        return FeatureBank.load(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    model = LTTrainer.build_model(cfg)
-    LTCheckpointer(model).load(cfg.MODEL.WEIGHTS)
-    dicts = training_dicts(cfg)
-    bank = extract_features(
-        model, dicts, DatasetMapper(cfg, is_train=True), num_views=num_views, seed=max(cfg.SEED, 0)
-    )
-    bank.save(path)
-    return bank
+    # Two rows of a study that start together extract it once.
+    with file_lock(str(path)):
+        if path.is_file():
+            return FeatureBank.load(path)
+        model = LTTrainer.build_model(cfg)
+        LTCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+        dicts = training_dicts(cfg)
+        mapper = DatasetMapper(cfg, is_train=True)
+        seed = max(cfg.SEED, 0)
+        bank = extract_features(model, dicts, mapper, num_views=num_views, seed=seed)
+        bank.save(path)
+        return bank
 
 
 def train_on_bank(cfg: CfgNode, bank: FeatureBank) -> nn.Module:
