@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""Print what a registered data set contains and plot its class distribution.
+"""Check a registered data set, print what it contains and plot its class distribution.
 
-python tools/inspect_dataset.py NAME [--output DIR] [--thresholds 10 100]
+python tools/inspect_dataset.py NAME [--config-file CONFIG] [--output DIR] [--thresholds 10 100]
+
+Everything that is wrong with a file in COCO or LVIS format is listed at once. A config file adds
+the data sets of its DATASETS.REGISTER and the number of classes of its model.
 """
 
 import argparse
@@ -11,6 +14,7 @@ from detectron2.config import get_cfg
 
 from lt_det.config import add_lt_det_config
 from lt_det.data.inspection import LVIS_THRESHOLDS, inspect_dataset
+from lt_det.data.register import register_from_config
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -19,6 +23,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", metavar="NAME", help="registered name of the data set")
+    parser.add_argument("--config-file", metavar="CONFIG", help="config of a training on it")
     parser.add_argument("--output", default="output/inspect", metavar="DIR", help="for the plot")
     parser.add_argument(
         "--thresholds",
@@ -34,10 +39,16 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main(argv=None) -> int:
     """Inspect one data set."""
     args = parse_args(argv)
-    # Registers the data sets that come with lt_det.
-    add_lt_det_config(get_cfg())
+    cfg = get_cfg()
+    # Registers the data sets that come with lt_det too.
+    add_lt_det_config(cfg)
+    num_classes = None
     try:
-        print(inspect_dataset(args.name, args.output, tuple(args.thresholds)))
+        if args.config_file:
+            cfg.merge_from_file(args.config_file)
+            register_from_config(cfg)
+            num_classes = cfg.MODEL.ROI_HEADS.NUM_CLASSES
+        print(inspect_dataset(args.name, args.output, tuple(args.thresholds), num_classes))
     except (FileNotFoundError, ValueError) as error:
         print(f"inspect_dataset.py: {error}", file=sys.stderr)
         return 1

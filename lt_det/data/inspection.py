@@ -13,10 +13,13 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from tabulate import tabulate
 
 from lt_det.class_stats import GROUP_NAMES, ClassStats
+from lt_det.data.annotation_file import read_annotation_file
 from lt_det.data.class_plot import LVIS_THRESHOLDS, plot_class_distribution
+from lt_det.data.faults import find_faults, format_faults
 
 __all__ = [
     "DatasetSummary",
+    "check_dataset",
     "format_summary",
     "inspect_dataset",
     "load_summary",
@@ -60,21 +63,25 @@ def inspect_dataset(
     name: str,
     output_dir: str | Path | None = None,
     thresholds: tuple[int, int] = LVIS_THRESHOLDS,
+    num_classes: int | None = None,
 ) -> str:
-    """Summarise a registered data set and plot its class distribution.
+    """Check a registered data set, summarise it and plot its class distribution.
 
     Args:
         name: registered name.
         output_dir: folder for ``<name>_classes.png``; None draws no plot.
         thresholds: image counts that end the rare and the common group.
+        num_classes: ``MODEL.ROI_HEADS.NUM_CLASSES`` to compare with, if any.
 
     Returns:
         The summary, with the plot's path as its last line.
 
     Raises:
-        FileNotFoundError: if the data set's files are missing.
-        ValueError: if the name is unknown or the data set is broken.
+        FileNotFoundError: if the annotation file is missing.
+        ValueError: if the name is unknown or the data set is broken; with all faults of a file in
+            COCO or LVIS format.
     """
+    check_dataset(name, num_classes)
     summary = load_summary(name, thresholds)
     text = format_summary(summary)
     if output_dir is not None:
@@ -82,6 +89,27 @@ def inspect_dataset(
         plot_class_distribution(summary.stats, path, thresholds, title=name)
         text += f"\n\nClass distribution drawn to {path}"
     return text
+
+
+def check_dataset(name: str, num_classes: int | None = None) -> None:
+    """Search the annotation file of a set in COCO or LVIS format; other sets pass.
+
+    Raises:
+        FileNotFoundError: if the annotation file is missing.
+        ValueError: with a table of all faults.
+    """
+    metadata = MetadataCatalog.get(name) if name in DatasetCatalog.list() else None
+    if metadata is None or metadata.get("evaluator_type") not in ("coco", "lvis"):
+        return
+    content = read_annotation_file(metadata.json_file)
+    is_lvis = metadata.evaluator_type == "lvis"
+    faults = list(
+        find_faults(content, metadata.image_root, is_lvis=is_lvis, num_classes=num_classes)
+    )
+    if faults:
+        raise ValueError(
+            f"{metadata.json_file} has {len(faults)} faults:\n\n{format_faults(faults)}"
+        )
 
 
 def load_summary(name: str, thresholds: tuple[int, int] = LVIS_THRESHOLDS) -> DatasetSummary:

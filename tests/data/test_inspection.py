@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
+from toy_coco import write_toy_coco
 
 from lt_det.class_stats import ClassStats
 from lt_det.data.class_plot import plot_class_distribution
@@ -176,28 +177,50 @@ def tool():
     return module
 
 
-def test_tool_prints_the_summary(tool, register, tmp_path, capsys):
-    annotation = {
-        "id": 1, "image_id": 1, "category_id": 7, "bbox": [0, 0, 4, 4],
-        "segmentation": [[0, 0, 4, 0, 4, 4]],
-    }  # fmt: skip
-    content = {
-        "images": [{"id": 1, "file_name": "1.png", "height": 8, "width": 8}],
-        "categories": [{"id": 7, "name": "seven"}],
-        "annotations": [annotation],
-    }
-    (tmp_path / "toy.json").write_text(json.dumps(content))
-    name = "lt_det_test_lvis"
-    register_lvis_format(name, tmp_path / "toy.json", tmp_path)
-    try:
-        arguments = [name, "--output", str(tmp_path), "--thresholds", "3", "5"]
-        assert tool.main(arguments) == 0
-    finally:
+@pytest.fixture
+def coco_set(tmp_path):
+    """Name and config file of a good COCO-format set."""
+    name, folder = "lt_det_test_coco", write_toy_coco(tmp_path / "set")
+    entry = [name, "coco", str(folder / "annotations.json"), str(folder / "images")]
+    config = {"DATASETS": {"REGISTER": [entry]}, "MODEL": {"ROI_HEADS": {"NUM_CLASSES": 3}}}
+    (tmp_path / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
+    yield name, folder
+    if name in DatasetCatalog:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
+
+
+def test_tool_prints_the_summary(tool, coco_set, tmp_path, capsys):
+    arguments = [coco_set[0], "--config-file", str(tmp_path / "config.yaml")]
+    assert tool.main([*arguments, "--output", str(tmp_path), "--thresholds", "3", "5"]) == 0
     output = capsys.readouterr().out
-    assert "seven" in output
+    assert "thing 1003" in output
     assert "over 5" in output
+    assert "Crowd regions: 2" in output
+
+
+def test_tool_lists_all_faults_and_ends_with_1(tool, coco_set, tmp_path, capsys):
+    name, folder = coco_set
+    content = json.loads((folder / "annotations.json").read_text())
+    content["annotations"][0]["bbox"][2] = 0
+    content["categories"].append({"id": 8, "name": "one too many"})
+    (folder / "annotations.json").write_text(json.dumps(content))
+    (folder / "images" / "picture 3.png").unlink()
+    arguments = [name, "--config-file", str(tmp_path / "config.yaml"), "--output", str(tmp_path)]
+    assert tool.main(arguments) == 1
+    text = capsys.readouterr().err
+    assert "annotations.json has 3 faults" in text
+    for words in ("bbox has no area", "picture 3.png", "3 against 4 categories"):
+        assert words in text
+
+
+def test_tool_says_that_a_file_is_truncated(tool, coco_set, tmp_path, capsys):
+    name, folder = coco_set
+    text = (folder / "annotations.json").read_text()
+    (folder / "annotations.json").write_text(text[: len(text) // 2])
+    arguments = [name, "--config-file", str(tmp_path / "config.yaml"), "--output", str(tmp_path)]
+    assert tool.main(arguments) == 1
+    assert "not valid JSON (truncated download?)" in capsys.readouterr().err
 
 
 def test_tool_ends_with_one_line_instead_of_a_traceback(tool, register, tmp_path, capsys):
