@@ -9,7 +9,9 @@ A study is a YAML file (``configs/<Dataset-Task>/studies/``)::
     rows:                                      # stage 2
       - {name: softmax control, config: ../..., stage1: softmax}
       - {name: Balanced Softmax, config: ../..., stage1: softmax, controls: [softmax control]}
-    select: {...}                              # optional, see ``tools/train_classifier.py``
+    bank: {num_views: 2}                       # optional: stage 2 on stored RoI features
+    select: {...}                              # optional, needs a bank: see
+                                               # ``tools/train_classifier.py``
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ class Study:
     """A study's settings; see the module's docstring.
 
     Raises:
-        ValueError: if a row refers to a stage 1 or control that does not exist.
+        ValueError: if a row refers to a stage 1 or control that does not exist, or a selection has
+            no feature bank.
     """
 
     data: dict
@@ -51,11 +54,14 @@ class Study:
     seeds: Sequence[int]
     stage1: dict[str, str]
     rows: Sequence[Row]
+    bank: dict = field(default_factory=dict)
     select: dict = field(default_factory=dict)
     opts: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Check references between parts."""
+        if self.select and not self.bank:
+            raise ValueError("Study: `select` needs a `bank`, such as {num_views: 2}")
         names = {row.name for row in self.rows}
         for row in self.rows:
             if row.stage1 not in self.stage1:

@@ -137,10 +137,10 @@ def _stage1_job(study: Study, output_dir: Path, name: str, seed: int) -> Job:
 def _row_job(study: Study, output_dir: Path, row: Row, seed: int) -> Job:
     weights = seed_folder(output_dir, row.stage1, seed) / "model_final.pth"
     folder = seed_folder(output_dir, row.folder, seed)
-    if study.select:
+    if study.bank:
         tool, arguments = "train_classifier.py", ["--bank", str(weights.parent / "bank.pth")]
         arguments += ["--selection", str(output_dir / row.folder / "selection.json")]
-        for name, value in study.select.items():
+        for name, value in {**study.bank, **study.select}.items():
             values = value if isinstance(value, list) else [value]
             arguments += [f"--{name.replace('_', '-')}", *map(str, values)]
     else:
@@ -155,7 +155,7 @@ def _job(study, tool, arguments, config, folder: Path, seed: int, places: Sequen
     command += [*options, *places, "OUTPUT_DIR", str(folder)]
     # Without the places: an output folder may be moved.
     cfg = config_from_args(argparse.Namespace(config_file=config, opts=options))
-    decides = {"tool": tool, "data": dict(study.data), "select": dict(study.select)}
+    decides = {"tool": tool, "data": study.data, "bank": study.bank, "select": study.select}
     return Job(
         name=f"{folder.parent.name}/{folder.name}",
         command=command,

@@ -74,6 +74,7 @@ def test_dev_is_never_reported():
             "unknown controls",
         ),
         ({"unknown_key": 1}, "unknown_key"),
+        ({"select": {"base_lr": [0.1]}}, "`select` needs a `bank`"),
         ({"rows": [{"name": "x"}]}, "config"),
     ],
 )
