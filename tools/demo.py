@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""Draw what a trained model finds in your own pictures.
+
+python tools/demo.py --config-file configs/.../mask_rcnn_....yaml --input 'pictures/*.jpg' \
+    --output output/drawn MODEL.WEIGHTS output/.../model_final.pth
+"""
+
+import argparse
+import sys
+
+from detectron2.utils.logger import setup_logger
+
+from lt_det.engine.demo import run_from_args
+
+
+def main(argv=None) -> int:
+    """Parse arguments and run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, help="config of the model")
+    parser.add_argument("--input", required=True, nargs="+", help="files, folders or patterns")
+    parser.add_argument("--output", required=True, help="folder for the drawn pictures")
+    parser.add_argument("--threshold", type=float, default=0.3, help="least score that is drawn")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="config keys and values")
+    args = parser.parse_args(argv)
+    setup_logger(name="lt_det")
+    try:
+        return 0 if run_from_args(args) else 1
+    except (FileNotFoundError, ValueError) as error:
+        print(f"demo.py: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
