@@ -9,6 +9,7 @@ A study is a YAML file (``configs/<Dataset-Task>/studies/``)::
     rows:                                      # stage 2
       - {name: softmax control, config: ../..., stage1: softmax}
       - {name: Balanced Softmax, config: ../..., stage1: softmax, controls: [softmax control]}
+    opts: [KEY, VALUE]                         # optional, for all runs; stage1_opts for stage 1
     bank: {num_views: 2}                       # optional: stage 2 on stored RoI features
     select: {...}                              # optional, needs a bank: see
                                                # ``tools/train_classifier.py``
@@ -57,6 +58,7 @@ class Study:
     bank: dict = field(default_factory=dict)
     select: dict = field(default_factory=dict)
     opts: Sequence[str] = ()
+    stage1_opts: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Check references between parts."""

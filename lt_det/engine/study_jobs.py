@@ -131,7 +131,8 @@ def make_data(arguments: dict) -> None:
 
 def _stage1_job(study: Study, output_dir: Path, name: str, seed: int) -> Job:
     folder = seed_folder(output_dir, name, seed)
-    return _job(study, "train_net.py", ["--resume"], study.stage1[name], folder, seed)
+    arguments, opts = ["--resume"], [*study.opts, *study.stage1_opts]
+    return _job(study, "train_net.py", arguments, study.stage1[name], folder, seed, opts)
 
 
 def _row_job(study: Study, output_dir: Path, row: Row, seed: int) -> Job:
@@ -146,11 +147,11 @@ def _row_job(study: Study, output_dir: Path, row: Row, seed: int) -> Job:
     else:
         tool, arguments = "train_net.py", ["--resume"]
     places = ["MODEL.WEIGHTS", str(weights)]
-    return _job(study, tool, arguments, row.config, folder, seed, places)
+    return _job(study, tool, arguments, row.config, folder, seed, study.opts, places)
 
 
-def _job(study, tool, arguments, config, folder: Path, seed: int, places: Sequence[str] = ()):
-    options = ["SEED", str(seed), "DATASETS.TEST", repr(tuple(study.test)), *map(str, study.opts)]
+def _job(study, tool, arguments, config, folder: Path, seed: int, opts, places=()) -> Job:
+    options = ["SEED", str(seed), "DATASETS.TEST", repr(tuple(study.test)), *map(str, opts)]
     command = [sys.executable, str(_TOOLS / tool), *arguments, "--config-file", config]
     command += [*options, *places, "OUTPUT_DIR", str(folder)]
     # Without the places: an output folder may be moved.

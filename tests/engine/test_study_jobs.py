@@ -71,3 +71,13 @@ def test_settings_do_not_depend_on_the_place(tmp_path, monkeypatch):
     half = len(settings) // 2
     assert settings[:half] == settings[half:]
     assert len(set(settings[:half])) == half
+
+
+def test_stage_1_may_have_options_of_its_own(tmp_path, monkeypatch):
+    jobs = {}
+    monkeypatch.setattr(Job, "run", lambda job, num_threads: jobs.update({job.name: job.settings}))
+    monkeypatch.setattr("lt_det.engine.study_jobs.make_data", lambda arguments: None)
+    study = Study.load(_STUDIES / "demo.yaml")
+    run_study(study, tmp_path, 1)
+    assert "MAX_ITER: 2000" in jobs["softmax/seed1"]
+    assert all("MAX_ITER: 1000" in jobs[f"{row.folder}/seed1"] for row in study.rows)
