@@ -12,14 +12,45 @@ import gc
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
 from pycocotools import mask as mask_api
 
-__all__ = ["class_of", "contiguous_classes", "read_annotation_file", "standard_records"]
+__all__ = [
+    "class_of",
+    "contiguous_classes",
+    "read_annotation_file",
+    "register_annotation_file",
+    "standard_records",
+]
+
+
+def register_annotation_file(
+    name: str, json_file: str, image_root: str, evaluator_type: str, load: Callable, metadata: dict
+) -> None:
+    """Register a data set that is the whole of one annotation file; nothing is read.
+
+    Args:
+        name: the data set's name.
+        json_file: annotation file.
+        image_root: folder of its pictures.
+        evaluator_type: "coco" or "lvis".
+        load: (json_file, image_root, name) -> records.
+        metadata: more values for the data set's MetadataCatalog entry.
+    """
+    json_file, image_root = os.fspath(json_file), os.fspath(image_root)
+    DatasetCatalog.register(name, lambda: load(json_file, image_root, name))
+    MetadataCatalog.get(name).set(
+        json_file=json_file,
+        image_root=image_root,
+        evaluator_type=evaluator_type,
+        # All of the file and nothing else: its content identifies the set's statistics.
+        is_whole_json_file=True,
+        **metadata,
+    )
 
 
 def contiguous_classes(content: dict, json_file: str) -> dict[int, int]:

@@ -7,11 +7,12 @@ is pycocotools' (see :mod:`lt_det.evaluation.coco_evaluator`).
 from __future__ import annotations
 
 import logging
-import os
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
-
-from lt_det.data.annotation_file import read_annotation_file, standard_records
+from lt_det.data.annotation_file import (
+    read_annotation_file,
+    register_annotation_file,
+    standard_records,
+)
 
 __all__ = ["load_coco_format", "register_coco_format"]
 
@@ -27,15 +28,7 @@ def register_coco_format(name: str, json_file: str, image_root: str, **metadata)
         image_root: folder that ``file_name`` is relative to.
         metadata: more values for the data set's MetadataCatalog entry.
     """
-    json_file, image_root = os.fspath(json_file), os.fspath(image_root)
-    DatasetCatalog.register(name, lambda: load_coco_format(json_file, image_root, name))
-    MetadataCatalog.get(name).set(
-        json_file=json_file,
-        image_root=image_root,
-        evaluator_type="coco",
-        is_whole_json_file=True,
-        **metadata,
-    )
+    register_annotation_file(name, json_file, image_root, "coco", load_coco_format, metadata)
 
 
 def load_coco_format(

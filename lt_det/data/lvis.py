@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
-
-from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from lt_det.data.annotation_file import (
     class_of,
     contiguous_classes,
     read_annotation_file,
+    register_annotation_file,
     standard_records,
 )
 
@@ -30,16 +28,7 @@ def register_lvis_format(name: str, json_file: str, image_root: str, **metadata)
         image_root: folder that ``file_name`` (or the end of ``coco_url``) is relative to.
         metadata: more values for the data set's MetadataCatalog entry.
     """
-    json_file, image_root = os.fspath(json_file), os.fspath(image_root)
-    DatasetCatalog.register(name, lambda: load_lvis_format(json_file, image_root, name))
-    MetadataCatalog.get(name).set(
-        json_file=json_file,
-        image_root=image_root,
-        evaluator_type="lvis",
-        # All of the file and nothing else: its content identifies the set's statistics.
-        is_whole_json_file=True,
-        **metadata,
-    )
+    register_annotation_file(name, json_file, image_root, "lvis", load_lvis_format, metadata)
 
 
 def load_lvis_format(

@@ -151,7 +151,8 @@ class LTTrainer(DefaultTrainer):
     def _continue_data_loader(self) -> None:
         """Let the loader go on where the checkpoint was written."""
         if self._trainer.seed != self.cfg.SEED:
-            # SEED was negative: a seed was drawn when the training began.
+            # Drawn when the training began (SEED negative), or another SEED than it began with.
+            logger.info("Resuming with the training's own seed %d", self._trainer.seed)
             cfg = with_seed(self.cfg, self._trainer.seed)
             self._trainer.reset_data_loader(lambda: self.build_train_loader(cfg))
         loader = self._trainer.data_loader

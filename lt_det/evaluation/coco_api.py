@@ -1,12 +1,10 @@
 """pycocotools' evaluation, quiet, with a reader that says what is wrong with a file."""
 
 import contextlib
-import copy
 import io
 import os
 from typing import Any
 
-import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -93,7 +91,7 @@ def _results(ground_truth: COCOGroundTruth, detections: list[dict[str, Any]]) ->
         return ground_truth.loadRes(detections)
     # loadRes looks into the first detection.
     nothing = COCO()
-    nothing.dataset = {**copy.copy(ground_truth.dataset), "annotations": []}
+    nothing.dataset = {**ground_truth.dataset, "annotations": []}
     nothing.createIndex()
     return nothing
 
@@ -103,4 +101,4 @@ def _area(annotation: dict[str, Any], image: dict[str, Any]) -> float:
         return float(annotation["bbox"][2] * annotation["bbox"][3])
     sized = COCO()
     sized.imgs = {image["id"]: image}
-    return float(np.sum(sized.annToMask({**annotation, "image_id": image["id"]})))
+    return float(sized.annToMask({**annotation, "image_id": image["id"]}).sum())
