@@ -1,19 +1,21 @@
 """Random numbers that depend on where a training is, not on how it got there.
 
 A resumed run repeats an uninterrupted one exactly if every random draw comes from a seed of its
-own: (SEED, iteration, rank) for a step, (SEED, position in the data stream) for augmentation.
+own: (SEED, iteration, rank) for a step, (SEED, position in the data stream) for augmentation,
+(SEED, iteration, picture) for the RoIs of a picture.
 """
 
 from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 
-__all__ = ["derived_seed", "seed_everything", "seeded"]
+__all__ = ["derived_seed", "picture_number", "seed_everything", "seeded"]
 
 
 def derived_seed(*key: int) -> int:
@@ -44,3 +46,8 @@ def seeded(*key: int) -> Iterator[None]:
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
+
+
+def picture_number(record: Mapping) -> int:
+    """A number in [0, 2**32) for the picture of a model input, by its id or else its file name."""
+    return zlib.crc32(str(record.get("image_id", record.get("file_name"))).encode())

@@ -4,25 +4,14 @@
 python tools/train_net.py --config-file configs/.../mask_rcnn_..._softmax.yaml [KEY VALUE ...]
 python tools/train_net.py --config-file ... --resume
 python tools/train_net.py --config-file ... --eval-only MODEL.WEIGHTS output/model_final.pth
+python tools/train_net.py --num-gpus 8 --config-file ...
+torchrun --nproc-per-node 8 tools/train_net.py --config-file ...
 """
 
-from detectron2.engine import default_argument_parser, launch
+from detectron2.engine import default_argument_parser
 
+from lt_det.engine.launch import launch_from_args
 from lt_det.engine.run import run_from_args
 
-
-def main(args):
-    """Run one process of the job."""
-    return run_from_args(args)
-
-
 if __name__ == "__main__":
-    args = default_argument_parser(__doc__).parse_args()
-    launch(
-        main,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args,),
-    )
+    launch_from_args(run_from_args, default_argument_parser(__doc__).parse_args())

@@ -2,8 +2,9 @@
 
 Detectron2's loader starts its stream anew after a resume, draws augmentations from what the worker
 happens to have drawn before, and its aspect-ratio groups depend on the number of workers. Here the
-batches are planned as indices in the main process, and each picture has a seed of its own. So batch
-number n is the same picture by picture, whatever came before it and however many workers load it.
+batches of all ranks are planned as indices in the main process, and each picture has a seed of its
+own. So batch number n is the same picture by picture, whatever came before it, however many workers
+load it and however many processes share it.
 """
 
 from __future__ import annotations
@@ -54,9 +55,7 @@ def build_train_loader(cfg: CfgNode, mapper: Callable | None = None) -> Resumabl
     return ResumableLoader(
         SeededDataset(dataset_dicts, mapper or DatasetMapper(cfg, is_train=True), seed),
         BatchPlan(
-            build_train_sampler(cfg, dataset_dicts, seed),
-            cfg.SOLVER.IMS_PER_BATCH // world_size,
-            is_wide,
+            build_train_sampler(cfg, dataset_dicts, seed), cfg.SOLVER.IMS_PER_BATCH, is_wide
         ),
         cfg.DATALOADER.NUM_WORKERS,
     )
@@ -102,9 +101,12 @@ class SeededDataset(Dataset):
 class BatchPlan(Sampler):
     """A sampler's stream in batches of :data:`Place`, from batch ``start`` on.
 
+    Every rank plans the batches of all ranks and yields its share of each, so that several
+    processes see the batches of one. (Detectron2 groups by aspect ratio within a rank.)
+
     Args:
-        sampler: endless indices of this rank.
-        batch_size: pictures of this rank in a step.
+        sampler: one of Detectron2's or ours; its ``_infinite_indices`` is the stream of all ranks.
+        batch_size: pictures of all ranks in a step.
         is_wide: whether each picture is wider than high, to have batches of one kind only; None
             takes the stream as it comes.
     """
@@ -119,13 +121,14 @@ class BatchPlan(Sampler):
         self.start = 0
 
     def __iter__(self) -> Iterator[list[Place]]:
-        """Batches, replayed up to ``start`` without loading anything."""
-        yield from itertools.islice(self._batches(), self.start, None)
+        """This rank's shares, replayed up to ``start`` without loading anything."""
+        for batch in itertools.islice(self._batches(), self.start, None):
+            yield batch[self._rank :: self._world_size]
 
     def _batches(self) -> Iterator[list[Place]]:
         buckets: dict[bool, list[Place]] = {False: [], True: []}
-        for number, index in enumerate(self._sampler):
-            position = number * self._world_size + self._rank
+        # Detectron2 has no public name for the stream before it is divided among ranks.
+        for position, index in enumerate(self._sampler._infinite_indices()):
             kind = False if self._is_wide is None else self._is_wide[index]
             buckets[kind].append((position, index))
             if len(buckets[kind]) == self._batch_size:

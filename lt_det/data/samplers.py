@@ -26,6 +26,7 @@ from fvcore.common.registry import Registry
 from torch.utils.data import Sampler
 
 from lt_det.registry import kwargs_from_node, lookup
+from lt_det.seeding import seeded
 
 __all__ = [
     "TRAIN_SAMPLER_REGISTRY",
@@ -191,9 +192,10 @@ def _random_subset_sampler(cfg: CfgNode, dataset_dicts: Sequence[dict], seed: in
     )
 
 
-def _weighted_sampler(cfg: CfgNode, category_balance: bool) -> Sampler:
-    # Detectron2 has no public way to build these two; they are seeded by cfg.SEED.
-    return build._build_weighted_sampler(cfg, enable_category_balance=category_balance)
+def _weighted_sampler(cfg: CfgNode, seed: int, category_balance: bool) -> Sampler:
+    # Detectron2 has no public way to build these two, and draws their seed from NumPy.
+    with seeded(seed):
+        return build._build_weighted_sampler(cfg, enable_category_balance=category_balance)
 
 
 # Detectron2's own loader gives the first two no seed.
@@ -203,6 +205,6 @@ _DETECTRON2_SAMPLERS = {
     ),
     "RandomSubsetTrainingSampler": _random_subset_sampler,
     "RepeatFactorTrainingSampler": _repeat_factor_sampler,
-    "WeightedTrainingSampler": lambda cfg, *_: _weighted_sampler(cfg, False),
-    "WeightedCategoryTrainingSampler": lambda cfg, *_: _weighted_sampler(cfg, True),
+    "WeightedTrainingSampler": lambda cfg, _, seed: _weighted_sampler(cfg, seed, False),
+    "WeightedCategoryTrainingSampler": lambda cfg, _, seed: _weighted_sampler(cfg, seed, True),
 }

@@ -6,7 +6,10 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
+from detectron2.utils import comm
 from fvcore.common.checkpoint import Checkpointer
+
+from lt_det.distributed import sum_over_ranks
 
 __all__ = ["NonFiniteLossError", "check_finite", "save_on_failure"]
 
@@ -21,7 +24,7 @@ class NonFiniteLossError(FloatingPointError):
 def check_finite(
     losses: Mapping[str, torch.Tensor], batch: Sequence[Mapping], iteration: int
 ) -> None:
-    """Raise before the step if a loss is not finite.
+    """Raise before the step, on all ranks, if a loss of any is not finite.
 
     Args:
         losses: scalars.
@@ -31,25 +34,29 @@ def check_finite(
     Raises:
         NonFiniteLossError: naming the losses, the pictures and the classes in them.
     """
-    if not losses or bool(torch.isfinite(sum(loss.detach() for loss in losses.values()))):
+    if not losses:
         return
+    finite = torch.isfinite(sum(loss.detach() for loss in losses.values()))
+    failed = 1 - finite.float()
+    if not sum_over_ranks(failed):
+        return
+    # Every rank stops, not just one while the others wait for it.
+    reports = comm.all_gather(_report(losses, batch) if failed else "")
+    raise NonFiniteLossError(
+        f"The loss is not finite at iteration {iteration}: {'; '.join(filter(None, reports))}. "
+        "Lower SOLVER.BASE_LR, lengthen SOLVER.WARMUP_ITERS or set SOLVER.CLIP_GRADIENTS; with "
+        "SOLVER.AMP try PRECISION 'bfloat16'"
+    )
+
+
+def _report(losses: Mapping[str, torch.Tensor], batch: Sequence[Mapping]) -> str:
+    """Losses, pictures and classes of this rank."""
     values = {name: loss.item() for name, loss in losses.items()}
     pictures = [str(record.get("file_name", record.get("image_id"))) for record in batch]
-    classes = sorted(
-        {
-            int(c)
-            for record in batch
-            if "instances" in record
-            for c in record["instances"].gt_classes
-        }
-    )
     more = f" and {len(pictures) - _NUM_NAMED} more" if len(pictures) > _NUM_NAMED else ""
-    raise NonFiniteLossError(
-        f"The loss is not finite at iteration {iteration}: {values}. Pictures: "
-        f"{', '.join(pictures[:_NUM_NAMED])}{more}; classes: {classes}. Lower SOLVER.BASE_LR, "
-        "lengthen SOLVER.WARMUP_ITERS or set SOLVER.CLIP_GRADIENTS; with SOLVER.AMP try "
-        "PRECISION 'bfloat16'"
-    )
+    instances = [record["instances"] for record in batch if "instances" in record]
+    classes = sorted({int(c) for found in instances for c in found.gt_classes})
+    return f"{values}. Pictures: {', '.join(pictures[:_NUM_NAMED])}{more}; classes: {classes}"
 
 
 @contextlib.contextmanager

@@ -29,7 +29,8 @@ from lt_det.engine.freeze import FrozenModulesInEval, freeze_parameters
 from lt_det.evaluation.coco_evaluator import LTCOCOEvaluator
 from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
 from lt_det.modeling.box_predictor import box_predictors
-from lt_det.seeding import seed_everything
+from lt_det.modeling.roi_heads import seeded_roi_sampling
+from lt_det.seeding import picture_number, seed_everything
 
 __all__ = ["AutocastTrainer", "LTTrainer", "initialize_from_weights"]
 
@@ -50,7 +51,8 @@ class AutocastTrainer(SimpleTrainer):
     bfloat16 has float32's range.
 
     Constants among the losses (branches without a trainable parameter) are neither summed nor
-    logged. Every step has the random numbers of (seed, iteration, rank).
+    logged. Every step has the random numbers of (seed, iteration, rank), and lt_det's ROI heads
+    sample RoIs by (seed, iteration, picture).
     """
 
     def __init__(
@@ -73,7 +75,11 @@ class AutocastTrainer(SimpleTrainer):
         data_time = time.perf_counter() - start
         # After the data: a loader without workers draws random numbers too.
         seed_everything(self.seed, self.iter, comm.get_rank())
-        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype is not None):
+        image_seeds = [(self.seed, self.iter, picture_number(record)) for record in data]
+        with (
+            torch.autocast(self._device.type, self._dtype, enabled=self._dtype is not None),
+            seeded_roi_sampling(self.model, image_seeds),
+        ):
             losses = self.model(data)
         losses = {name: loss for name, loss in losses.items() if loss.requires_grad}
         check_finite(losses, data, self.iter)

@@ -18,6 +18,7 @@ from torch import nn
 
 from lt_det.class_stats import ClassStats
 from lt_det.data.statistics import class_stats_from_config
+from lt_det.distributed import sum_over_ranks, world_size
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
 from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX, LinearClassifier
 from lt_det.registry import kwargs_from_node, lookup
@@ -145,7 +146,9 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
     ) -> dict[str, torch.Tensor]:
         """``loss_cls`` and ``loss_box_reg``, both normalised by R as in Detectron2.
 
-        A frozen box regression has no ``loss_box_reg``: it would be a constant.
+        R is the mean over the ranks of a training, so that DDP's mean of their gradients is the
+        gradient of one process with all RoIs. (Detectron2 divides by each rank's own R.) A frozen
+        box regression has no ``loss_box_reg``: it would be a constant.
 
         Args:
             predictions: logits (R, C) and deltas.
@@ -165,6 +168,9 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             losses["loss_box_reg"] = self.box_reg_loss(
                 _concatenate(boxes, no_box), _concatenate(targets, no_box), deltas, gt_classes
             )
+        if self.training and world_size() > 1:
+            share = _share_of_rois(gt_classes)
+            losses = {name: loss * share for name, loss in losses.items()}
         return {name: loss * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
 
     def classification_loss(self, logits: torch.Tensor, gt_classes: torch.Tensor) -> torch.Tensor:
@@ -238,6 +244,12 @@ def available_class_stats(cfg: CfgNode) -> ClassStats | None:
 
 def _concatenate(tensors: list[torch.Tensor], empty: torch.Tensor) -> torch.Tensor:
     return cat(tensors, dim=0) if tensors else empty
+
+
+def _share_of_rois(gt_classes: torch.Tensor) -> torch.Tensor:
+    """This rank's number of RoIs over the mean of all ranks; 0 without any."""
+    number = gt_classes.new_tensor(len(gt_classes), dtype=torch.float32)
+    return number * world_size() / sum_over_ranks(number).clamp(min=1)
 
 
 def _at_least_float32(logits: torch.Tensor) -> torch.Tensor:

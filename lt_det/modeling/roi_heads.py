@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY
@@ -11,10 +15,18 @@ from detectron2.modeling.roi_heads import (
     Res5ROIHeads,
     StandardROIHeads,
 )
+from torch import nn
 
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers, check_no_stock_loss
+from lt_det.seeding import seeded
 
-__all__ = ["LTCascadeROIHeads", "LTROIHeads", "LTRes5ROIHeads", "LTStandardROIHeads"]
+__all__ = [
+    "LTCascadeROIHeads",
+    "LTROIHeads",
+    "LTRes5ROIHeads",
+    "LTStandardROIHeads",
+    "seeded_roi_sampling",
+]
 
 
 class LTROIHeads:
@@ -22,7 +34,13 @@ class LTROIHeads:
 
     The box predictors that ``from_config`` builds are replaced by :class:`LTFastRCNNOutputLayers`.
     In training, a mask head without trainable parameters is skipped: its loss would be a constant.
+    Within :func:`seeded_roi_sampling` the RoIs of a picture do not depend on the others.
     """
+
+    # A seed for each picture of the coming batch.
+    _image_seeds: Sequence[tuple[int, ...]] = ()
+    # Those of the pictures that are still to be sampled.
+    _next_seeds: Iterator[tuple[int, ...]] = iter(())
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
@@ -46,6 +64,21 @@ class LTROIHeads:
         finally:
             self.mask_on = mask_on
 
+    def label_and_sample_proposals(self, proposals, targets):
+        """See :class:`detectron2.modeling.roi_heads.ROIHeads`."""
+        self._next_seeds = iter(self._image_seeds)
+        return super().label_and_sample_proposals(proposals, targets)
+
+    def _sample_proposals(self, *matches: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Called by Detectron2 picture by picture, in order."""
+        seed = next(self._next_seeds, None)
+        if seed is None:
+            return super()._sample_proposals(*matches)
+        # On CPU, where the draw is the same for every device.
+        with seeded(*seed):
+            sampled, gt_classes = super()._sample_proposals(*(match.cpu() for match in matches))
+        return sampled.to(matches[0].device), gt_classes.to(matches[0].device)
+
     def _mask_head_is_frozen(self) -> bool:
         return not any(p.requires_grad for p in self.mask_head.parameters())
 
@@ -66,6 +99,26 @@ class LTCascadeROIHeads(LTROIHeads, CascadeROIHeads):
 @ROI_HEADS_REGISTRY.register()
 class LTRes5ROIHeads(LTROIHeads, Res5ROIHeads):
     """Detectron2's Res5ROIHeads (C4) with lt_det's box predictor."""
+
+
+@contextlib.contextmanager
+def seeded_roi_sampling(model: nn.Module, image_seeds: Sequence[tuple[int, ...]]) -> Iterator[None]:
+    """Inside, every :class:`LTROIHeads` of ``model`` samples RoIs by a seed of each picture's own.
+
+    So the RoIs of a picture are the same whichever process has it, and beside which others.
+
+    Args:
+        model: in training.
+        image_seeds: non-negative integers for each picture of the batch, in its order.
+    """
+    heads = [module for module in model.modules() if isinstance(module, LTROIHeads)]
+    for head in heads:
+        head._image_seeds = image_seeds
+    try:
+        yield
+    finally:
+        for head in heads:
+            head._image_seeds = ()
 
 
 def _long_tailed(cfg: CfgNode, stock: FastRCNNOutputLayers) -> LTFastRCNNOutputLayers:

@@ -85,16 +85,49 @@ def test_a_mapper_that_refuses_all_is_an_error():
         take(loader(mapper=lambda record: None), 1)
 
 
-def test_two_ranks_share_the_batches_of_one(monkeypatch):
-    """Picture by picture and augmentation by augmentation."""
-    whole = take(loader(batch_size=4), 6)
-    halves = []
+@pytest.mark.parametrize("grouped", [False, True])
+def test_two_ranks_share_the_batches_of_one(monkeypatch, grouped):
+    """Picture by picture and augmentation by augmentation, also of grouped pictures."""
+    whole = take(loader(batch_size=4, grouped=grouped), 6)
+    shares = []
     for rank in range(2):
         monkeypatch.setattr("detectron2.utils.comm.get_rank", lambda rank=rank: rank)
         monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: 2)
-        halves.append(take(loader(batch_size=2), 6))
-    for batch, a, b in zip(whole, *halves, strict=True):
-        assert sorted(map(str, a + b)) == sorted(map(str, batch))
+        shares.append(take(loader(batch_size=4, grouped=grouped), 6))
+    for batch, a, b in zip(whole, *shares, strict=True):
+        assert batch == [a[0], b[0], a[1], b[1]]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TrainingSampler",
+        "RandomSubsetTrainingSampler",
+        "RepeatFactorTrainingSampler",
+        "WeightedTrainingSampler",
+        "ClassAwareTrainingSampler",
+    ],
+)
+def test_ranks_divide_the_stream_of_every_sampler(tiny_cfg, monkeypatch, name):
+    tiny_cfg.DATALOADER.SAMPLER_TRAIN = name
+    tiny_cfg.DATALOADER.REPEAT_THRESHOLD = 0.3
+    tiny_cfg.DATALOADER.RANDOM_SUBSET_RATIO = 0.7
+    monkeypatch.setattr(
+        "detectron2.utils.comm.shared_random_seed", lambda: np.random.randint(2**31)
+    )
+    tiny_cfg.DATASETS.TRAIN_REPEAT_FACTOR = [[tiny_cfg.DATASETS.TRAIN[0], 1.5]]
+
+    def ids(batch):
+        return [record["image_id"] for record in batch]
+
+    whole = [ids(batch) for batch in take(build_train_loader(tiny_cfg), 12)]
+    shares = []
+    for rank in range(2):
+        monkeypatch.setattr("detectron2.utils.comm.get_rank", lambda rank=rank: rank)
+        monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: 2)
+        shares.append([ids(batch) for batch in take(build_train_loader(tiny_cfg), 12)])
+    assert [a + b for a, b in zip(*shares, strict=True)] == whole
+    assert len({i for batch in whole for i in batch}) > 2
 
 
 def test_batches_must_be_shared_equally(tiny_cfg, monkeypatch):

@@ -215,9 +215,10 @@ def test_trainer_steps_as_detectron2s(tiny_cfg):
         torch.manual_seed(3)
         model = torch.nn.Linear(4, 1)
         layer = torch.nn.ModuleDict({"fc": model})
-        layer.forward = lambda x, fc=model: {"loss_a": fc(x).square().mean()}
+        layer.forward = lambda batch, fc=model: {"loss_a": fc(batch[0]["x"]).square().mean()}
         optimizer = torch.optim.SGD(layer.parameters(), 0.1, momentum=0.9)
-        trainer = trainer_class(layer, [torch.randn(3, 4) for _ in range(5)], optimizer)
+        batches = [[{"image_id": i, "x": torch.randn(3, 4)}] for i in range(5)]
+        trainer = trainer_class(layer, batches, optimizer)
         with EventStorage() as storage:
             trainer.iter = 0
             for _ in range(5):

@@ -1,0 +1,30 @@
+"""Sums over the processes of a training, for code that knows torch alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import distributed
+
+__all__ = ["sum_over_ranks", "world_size"]
+
+
+def world_size() -> int:
+    """Number of processes of this training; 1 without a process group."""
+    return distributed.get_world_size() if _is_distributed() else 1
+
+
+@torch.no_grad()
+def sum_over_ranks(tensor: torch.Tensor) -> torch.Tensor:
+    """The sum of every rank's ``tensor``, without a gradient; ``tensor`` itself in one process.
+
+    All ranks must call it, with equal shapes.
+    """
+    if world_size() == 1:
+        return tensor
+    total = tensor.detach().clone()
+    distributed.all_reduce(total)
+    return total
+
+
+def _is_distributed() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
