@@ -4,10 +4,6 @@ import itertools
 import json
 import os
 import pickle
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +16,6 @@ from lt_det.engine.checkpoint import DamagedCheckpointError, LTCheckpointer
 from lt_det.engine.finite import STATE_NAME, NonFiniteLossError
 from lt_det.engine.trainer import LTTrainer
 
-ROOT = Path(__file__).parents[2]
 MAX_ITER = 8
 
 
@@ -113,33 +108,6 @@ def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(
     losses = train(tiny_cfg, output, resume=True)
     assert min(losses) == 3
     assert "model_0000005.pth is damaged" in caplog.text
-    assert_same(final(output), uninterrupted[1])
-
-
-@pytest.mark.integration
-def test_kill_9_of_the_real_command(tiny_cfg, tmp_path, uninterrupted, toy_lvis):
-    """The tool in a process of its own, killed once its first checkpoint is there."""
-    output = tmp_path / "killed"
-    tiny_cfg.DATASETS.REGISTER = [
-        [toy_lvis.train, "lvis", str(toy_lvis.train_json), str(toy_lvis.image_root)]
-    ]
-    tiny_cfg.OUTPUT_DIR = str(output)
-    tiny_cfg.DATALOADER.NUM_WORKERS = 2
-    tiny_cfg.SOLVER.MAX_ITER, tiny_cfg.SOLVER.CHECKPOINT_PERIOD = MAX_ITER, 3
-    tiny_cfg.DATASETS.TEST = ()
-    config = tmp_path / "config.yaml"
-    config.write_text(tiny_cfg.dump())
-    command = [sys.executable, ROOT / "tools" / "train_net.py", "--config-file", config, "--resume"]
-    options = {"start_new_session": True, "stdout": subprocess.DEVNULL}
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, **options)
-    deadline = time.monotonic() + 120
-    while not (output / "last_checkpoint").is_file() and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL, **options)
     assert_same(final(output), uninterrupted[1])
 
 
