@@ -150,9 +150,16 @@ class LTTrainer(DefaultTrainer):
         if resume and self.checkpointer.has_checkpoint():
             super().resume_or_load(resume=True)
             self._continue_data_loader()
+            self._save_final_if_done()
         else:
             initialize_from_weights(self.cfg, self.model, self.checkpointer)
         save_class_stats(self.model, self.cfg.OUTPUT_DIR)
+
+    def _save_final_if_done(self) -> None:
+        """A kill between the last periodic checkpoint and the final one leaves no step to do it."""
+        final = os.path.join(self.cfg.OUTPUT_DIR, "model_final.pth")
+        if self.start_iter >= self.max_iter and not os.path.isfile(final):
+            self.checkpointer.save("model_final", iteration=self.iter)
 
     def _continue_data_loader(self) -> None:
         """Let the loader go on where the checkpoint was written."""

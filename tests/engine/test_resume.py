@@ -29,7 +29,6 @@ def train(cfg, output, resume=False, stop_at=None, num_workers=0):
     cfg.OUTPUT_DIR = str(output)
     cfg.DATALOADER.NUM_WORKERS = num_workers
     cfg.SOLVER.MAX_ITER = MAX_ITER
-    cfg.SOLVER.CHECKPOINT_PERIOD = 3
     cfg.DATASETS.TEST = ()
     Path(output).mkdir(exist_ok=True)
     seed_all_rng(cfg.SEED)  # as Detectron2's default_setup does: the fresh weights
@@ -61,6 +60,11 @@ def final(output) -> dict[str, torch.Tensor]:
     return torch.load(Path(output) / "model_final.pth", weights_only=True)["model"]
 
 
+@pytest.fixture(autouse=True)
+def _checkpoint_period(tiny_cfg):
+    tiny_cfg.SOLVER.CHECKPOINT_PERIOD = 3
+
+
 @pytest.fixture
 def uninterrupted(tiny_cfg, tmp_path):
     losses = train(tiny_cfg, tmp_path / "uninterrupted")
@@ -85,6 +89,21 @@ def test_resumed_equals_uninterrupted(tiny_cfg, tmp_path, uninterrupted, stop_at
     assert min(second) == 3 * (stop_at // 3)  # from the last checkpoint on
     assert first | second == losses
     assert_same(final(output), weights)
+
+
+@pytest.mark.integration
+def test_killed_before_the_final_checkpoint_alone_was_written(tiny_cfg, tmp_path, uninterrupted):
+    output = tmp_path / "killed"
+    tiny_cfg.SOLVER.CHECKPOINT_PERIOD = MAX_ITER
+    train(tiny_cfg, output)
+    before = torch.load(output / "model_final.pth", weights_only=True)
+    (output / "model_final.pth").unlink()
+    (output / "last_checkpoint").write_text("model_0000007.pth")
+    assert train(tiny_cfg, output, resume=True) == {}
+    assert_same(final(output), uninterrupted[1])
+    after = torch.load(output / "model_final.pth", weights_only=True)
+    assert after["iteration"] == before["iteration"] == MAX_ITER - 1
+    assert after["trainer"]["iteration"] == before["trainer"]["iteration"]
 
 
 @pytest.mark.integration
