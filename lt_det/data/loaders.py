@@ -54,9 +54,7 @@ def build_train_loader(cfg: CfgNode, mapper: Callable | None = None) -> Resumabl
         is_wide = [record["width"] > record["height"] for record in dataset_dicts]
     return ResumableLoader(
         SeededDataset(dataset_dicts, mapper or DatasetMapper(cfg, is_train=True), seed),
-        BatchPlan(
-            build_train_sampler(cfg, dataset_dicts, seed), cfg.SOLVER.IMS_PER_BATCH, is_wide
-        ),
+        BatchPlan(build_train_sampler(cfg, dataset_dicts, seed), cfg.SOLVER.IMS_PER_BATCH, is_wide),
         cfg.DATALOADER.NUM_WORKERS,
     )
 
