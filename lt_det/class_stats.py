@@ -108,11 +108,14 @@ class ClassStats:
                 f"{int(class_ids[bad][0])}: NUM_CLASSES does not fit the data set"
             )
         weights = _check_weights(image_weights, len(dataset_dicts))
-        # One row per (image, class) pair: a class counts once an image, however many instances.
-        pairs = np.unique(rows * num_classes + class_ids)
+        # A class counts once an image, however many instances. (np.unique hashes integers,
+        # which took three quarters of the time on LVIS.)
+        pairs = np.sort(rows * num_classes + class_ids)
+        pairs = pairs[np.diff(pairs, prepend=-1) > 0]
+        has_instances = np.bincount(rows, minlength=len(dataset_dicts)) > 0
         return cls(
             num_classes=num_classes,
-            num_images=float(weights[np.unique(rows)].sum()),
+            num_images=float(weights[has_instances].sum()),
             image_count=np.bincount(
                 pairs % num_classes, weights[pairs // num_classes], minlength=num_classes
             ),

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from detectron2.data import DatasetCatalog
 from detectron2.utils.events import EventStorage
 
-from lt_det.benchmarks import benchmark_names, head, run_benchmark, timing
+from lt_det.benchmarks import benchmark_names, count, head, run_benchmark, timing
 from lt_det.benchmarks.timing import (
     BenchmarkResult,
     Comparison,
@@ -18,7 +19,9 @@ from lt_det.benchmarks.timing import (
     comparison_table,
     peak_memory,
     time_pairs,
+    time_rounds,
 )
+from lt_det.class_stats import ClassStats
 from lt_det.losses import BalancedSigmoidLoss, BalancedSoftmaxLoss, SoftmaxLoss
 
 MIB = 2**20
@@ -51,6 +54,12 @@ def test_pairs_are_timed_side_by_side_in_alternating_order():
     seconds = time_pairs(ours, baseline, pairs=3, warmup=1, clock=machine.clock)
     assert machine.order == "baabbaab"
     np.testing.assert_array_equal(seconds, [[3, 6, 9], [2, 4, 6]])
+
+
+def test_rounds_are_timed_one_by_one():
+    machine = FakeMachine()
+    seconds = time_rounds(machine.step("a", [5, 2, 3]), rounds=3, clock=machine.clock)
+    assert seconds.tolist() == [5, 2, 3]
 
 
 def test_ratio_is_of_pairs_not_of_totals():
@@ -141,7 +150,7 @@ def test_unknown_name_lists_what_exists():
 
 
 def test_names_are_files_with_a_run_function():
-    assert "head" in benchmark_names()
+    assert {"count", "head"} <= set(benchmark_names())
     assert "timing" not in benchmark_names()
 
 
@@ -203,6 +212,30 @@ def test_a_balanced_shift_costs_no_second_matrix_of_shifts():
     logits, gt_classes = torch.zeros(num_rois, num_classes), torch.arange(num_rois)
     matrix = logits.numel() * logits.element_size()
     assert matrix <= peak_memory(lambda: loss.shifted(logits, gt_classes)) < 1.5 * matrix
+
+
+def test_count_reports_its_figures(monkeypatch):
+    monkeypatch.setattr(count, "NUM_IMAGES", 400)
+    monkeypatch.setattr(count, "NUM_INSTANCES", 3000)
+    full, quick = (run_benchmark("count", quick) for quick in (False, True))
+    assert set(quick.figures) == {"cpu_s", "instances"}
+    assert (full.figures["instances"], quick.figures["instances"]) == (3000, 150)
+    assert quick.figures["cpu_s"] > 0
+    assert "150 instances in 20 pictures" in quick.text
+    # Twice in one process: the data set was registered for the time of the benchmark only.
+    assert count.DATASET not in DatasetCatalog
+
+
+def test_count_has_the_shape_of_lvis_v1():
+    assert (count.NUM_IMAGES, count.NUM_INSTANCES) == (100_170, 1_270_141)
+    dicts = count.make_dicts(50, 5000)
+    stats = ClassStats.from_dicts(dicts, 1203)
+    assert len(dicts) == 50
+    assert stats.instance_count.sum() == 5000
+    # A long tail: the first class is nearly everywhere, most are hardly seen.
+    assert stats.image_count.argmax() == 0
+    assert stats.image_count[0] > 40
+    assert np.median(stats.instance_count) <= 2
 
 
 def load_tool(name):

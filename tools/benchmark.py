@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure lt_det against what it is compared with: CPU time, peak memory, ratios.
+"""Measure lt_det, mostly against what it is compared with: CPU time, peak memory, ratios.
 
 python tools/benchmark.py head [--quick] [--json]
 """

@@ -33,6 +33,7 @@ __all__ = [
     "one_thread",
     "peak_memory",
     "time_pairs",
+    "time_rounds",
 ]
 
 Step = Callable[[], object]
@@ -165,6 +166,18 @@ def time_pairs(
             if pair >= 0:
                 seconds[pair, side] = clock() - start
     return seconds[:, 0], seconds[:, 1]
+
+
+def time_rounds(
+    step: Step, *, rounds: int = 10, clock: Callable[[], float] = time.process_time
+) -> np.ndarray:
+    """Seconds (P,) of each of ``rounds`` runs of one step, the first included."""
+    seconds = np.empty(rounds)
+    for number in range(rounds):
+        start = clock()
+        step()
+        seconds[number] = clock() - start
+    return seconds
 
 
 def peak_memory(step: Step) -> int:

@@ -132,7 +132,8 @@ def _image_faults(entries: list, image_root: str) -> Iterator[Fault]:
     for image in (i for i in entries if isinstance(i, dict)):
         for key in ("height", "width"):
             if key in image and not _is_positive(image[key]):
-                yield Fault("size is no positive number", f"image {image.get('id')}: {image[key]}")
+                name = f"image {image.get('id')}"
+                yield Fault("size is no positive number", f"{name}: {image[key]!r}")
         paths = [os.path.join(image_root, name) for name in _file_names(image)]
         if not paths:
             yield Fault("image has neither file_name nor coco_url", f"image {image.get('id')}")

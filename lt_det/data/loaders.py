@@ -14,16 +14,23 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetFromList, DatasetMapper
+from detectron2.data import DatasetFromList, DatasetMapper, build_detection_test_loader
 from detectron2.data.build import trivial_batch_collator
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from lt_det.data.lvis_builtin import load_builtin_test_set
 from lt_det.data.samplers import build_train_sampler
 from lt_det.data.statistics import check_num_classes, training_dicts
 from lt_det.seeding import derived_seed, seeded
 
-__all__ = ["BatchPlan", "ResumableLoader", "SeededDataset", "build_train_loader"]
+__all__ = [
+    "BatchPlan",
+    "ResumableLoader",
+    "SeededDataset",
+    "build_test_loader",
+    "build_train_loader",
+]
 
 # A picture's place in the stream of all ranks, and its index in the data set.
 Place = tuple[int, int]
@@ -56,6 +63,18 @@ def build_train_loader(cfg: CfgNode, mapper: Callable | None = None) -> Resumabl
         SeededDataset(dataset_dicts, mapper or DatasetMapper(cfg, is_train=True), seed),
         BatchPlan(build_train_sampler(cfg, dataset_dicts, seed), cfg.SOLVER.IMS_PER_BATCH, is_wide),
         cfg.DATALOADER.NUM_WORKERS,
+    )
+
+
+def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
+    """Detectron2's test loader, also for LVIS test sets whose files have no annotations."""
+    records = None if cfg.MODEL.LOAD_PROPOSALS else load_builtin_test_set(dataset_name)
+    if records is None:
+        return build_detection_test_loader(cfg, dataset_name)
+    return build_detection_test_loader(
+        dataset=records,
+        mapper=DatasetMapper(cfg, is_train=False),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
 
 

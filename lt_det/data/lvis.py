@@ -12,11 +12,11 @@ from lt_det.data.annotation_file import (
     standard_records,
 )
 
-__all__ = ["load_lvis_format", "register_lvis_format"]
+__all__ = ["FEDERATED_LISTS", "load_lvis_format", "register_lvis_format"]
 
 logger = logging.getLogger(__name__)
 # Category ids of an image that are verified to be absent, and that are not annotated exhaustively.
-_FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")
+FEDERATED_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
 
 
 def register_lvis_format(name: str, json_file: str, image_root: str, **metadata) -> None:
@@ -55,7 +55,7 @@ def load_lvis_format(
     images = {image["id"]: image for image in content["images"]}
     for record in records:
         image = images[record["image_id"]]
-        for key in _FEDERATED:
+        for key in FEDERATED_LISTS:
             record[key] = [class_of(c, id_map, image, json_file) for c in image.get(key, ())]
     logger.info("Loaded %d images in the LVIS format from %s", len(records), json_file)
     return records

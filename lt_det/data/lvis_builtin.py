@@ -1,7 +1,9 @@
 """Detectron2's own LVIS data sets, with the groups of their classes.
 
 Detectron2 registers LVIS v0.5 and v1.0 under the names of its configs. What it lacks is added to
-their metadata; loaders and folders stay its own.
+their metadata; folders and what its catalog returns stay its own. Two things that its loader leaves
+open are settled where lt_det reads records: category ids in the federated lists, and test sets
+without annotations.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ from __future__ import annotations
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import lvis_v0_5_categories, lvis_v1_categories
 
-__all__ = ["extend_lvis_metadata"]
+from lt_det.data.lvis import FEDERATED_LISTS, load_lvis_format
+
+__all__ = ["extend_lvis_metadata", "load_builtin_test_set", "with_contiguous_federated_lists"]
 
 _CATEGORIES = {
     "lvis_v0.5_": lvis_v0_5_categories.LVIS_CATEGORIES,
@@ -22,7 +26,8 @@ def extend_lvis_metadata() -> None:
 
     - ``class_groups``: 0 rare, 1 common, 2 frequent, for each class, as LVIS published them;
     - ``thing_dataset_id_to_contiguous_id``: category id -> class, which is id - 1;
-    - ``is_whole_json_file``: class statistics are cached by the file's content.
+    - ``is_whole_json_file``: class statistics are cached by the file's content;
+    - ``loaded_by_detectron2``: the records' federated lists hold category ids.
 
     Image counts need the training set's file (``lt_det.data.statistics.compute_class_stats``), but
     for v1.0, whose ``class_image_count`` Detectron2 has.
@@ -32,10 +37,49 @@ def extend_lvis_metadata() -> None:
         ids = sorted(frequency)
         groups = ["rcf".index(frequency[category_id]) for category_id in ids]
         for name in DatasetCatalog.list():
-            # The cocofied sets have COCO's classes.
-            if name.startswith(prefix) and "cocofied" not in name:
+            if name.startswith(prefix) and _is_to_be_extended(name):
                 MetadataCatalog.get(name).set(
                     class_groups=groups,
                     thing_dataset_id_to_contiguous_id={i: c for c, i in enumerate(ids)},
                     is_whole_json_file=True,
+                    loaded_by_detectron2=True,
                 )
+
+
+def with_contiguous_federated_lists(records: list[dict], dataset_name: str) -> list[dict]:
+    """Records whose ``neg_category_ids`` and ``not_exhaustive_category_ids`` are classes.
+
+    Detectron2's LVIS loader turns the annotations' category ids into classes in [0, K), but not
+    those of the lists. lt_det's own loader turns both.
+
+    Args:
+        records: as the data set's loader returns them; they are not changed.
+        dataset_name: where they come from. Records of other sets than Detectron2's LVIS sets are
+            returned as they are.
+    """
+    metadata = MetadataCatalog.get(dataset_name)
+    if not metadata.get("loaded_by_detectron2", False):
+        return records
+    class_of = metadata.thing_dataset_id_to_contiguous_id
+    return [
+        {**record, **{key: [class_of[i] for i in record[key]] for key in FEDERATED_LISTS}}
+        for record in records
+    ]
+
+
+def load_builtin_test_set(dataset_name: str) -> list[dict] | None:
+    """Records of an LVIS test set of Detectron2's; None for any other data set.
+
+    Its file lists pictures alone. The LVIS API, by which Detectron2 loads it, fails on a file that
+    has no "annotations" at all.
+    """
+    metadata = MetadataCatalog.get(dataset_name)
+    if "_test" not in dataset_name or not metadata.get("loaded_by_detectron2", False):
+        return None
+    return load_lvis_format(metadata.json_file, metadata.image_root)
+
+
+def _is_to_be_extended(name: str) -> bool:
+    # The cocofied sets have COCO's classes. A user's set of such a name, registered by lt_det, has
+    # the classes of its file; it is known to be whole, as a set that is extended already.
+    return "cocofied" not in name and not MetadataCatalog.get(name).get("is_whole_json_file", False)

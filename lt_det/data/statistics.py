@@ -13,6 +13,7 @@ from detectron2.data import MetadataCatalog, get_detection_dataset_dicts
 from detectron2.utils.file_io import PathManager
 
 from lt_det.class_stats import ClassStats
+from lt_det.data.lvis_builtin import with_contiguous_federated_lists
 
 __all__ = ["FROM_CHECKPOINT", "class_stats_from_config", "compute_class_stats", "training_dicts"]
 
@@ -25,15 +26,32 @@ _CACHE_VERSION = 1
 
 
 def training_dicts(cfg: CfgNode) -> list[dict]:
-    """Dicts of ``DATASETS.TRAIN``, filtered as Detectron2's training loader does."""
-    return get_detection_dataset_dicts(
-        cfg.DATASETS.TRAIN,
-        filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
-        min_keypoints=cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE
-        if cfg.MODEL.KEYPOINT_ON
-        else 0,
-        proposal_files=cfg.DATASETS.PROPOSAL_FILES_TRAIN if cfg.MODEL.LOAD_PROPOSALS else None,
-    )
+    """Dicts of ``DATASETS.TRAIN``, filtered as Detectron2's training loader does.
+
+    ``neg_category_ids`` and ``not_exhaustive_category_ids`` are classes in [0, K) for every LVIS
+    set, Detectron2's own included.
+
+    Raises:
+        ValueError: if no set is named.
+    """
+    names = cfg.DATASETS.TRAIN
+    if not names:
+        raise ValueError("DATASETS.TRAIN is empty: name the training sets in it")
+    with_proposals = cfg.MODEL.LOAD_PROPOSALS
+    proposal_files = cfg.DATASETS.PROPOSAL_FILES_TRAIN if with_proposals else [None] * len(names)
+    dicts = []
+    # One by one, to know which set a record is of.
+    for name, proposal_file in zip(names, proposal_files, strict=True):
+        records = get_detection_dataset_dicts(
+            name,
+            filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
+            min_keypoints=cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE
+            if cfg.MODEL.KEYPOINT_ON
+            else 0,
+            proposal_files=[proposal_file] if with_proposals else None,
+        )
+        dicts += with_contiguous_federated_lists(records, name)
+    return dicts
 
 
 def class_stats_from_config(cfg: CfgNode) -> ClassStats | None:
@@ -77,7 +95,9 @@ def compute_class_stats(dataset_names: str | Sequence[str], num_classes: int) ->
             return ClassStats.load(cache_file)
         except ValueError:
             logger.warning("Counting again: the cached %s is damaged", cache_file)
-    dicts = get_detection_dataset_dicts(names, filter_empty=False)
+    # Detectron2's check of consistency draws a histogram too, which takes five times as long as
+    # counting. The training loader logs it anyway.
+    dicts = get_detection_dataset_dicts(names, filter_empty=False, check_consistency=False)
     check_num_classes(names, num_classes)
     stats = ClassStats.from_dicts(dicts, num_classes)
     if cache_file is not None:
@@ -89,14 +109,18 @@ def compute_class_stats(dataset_names: str | Sequence[str], num_classes: int) ->
 
 
 def check_num_classes(dataset_names: Sequence[str], num_classes: int) -> None:
-    """Raise ValueError if a loaded data set names another number of classes."""
-    for name in dataset_names:
-        classes = MetadataCatalog.get(name).get("thing_classes")
-        if classes is not None and len(classes) != num_classes:
+    """Raise ValueError if a loaded data set names another number of classes, or other classes."""
+    known = {name: MetadataCatalog.get(name).get("thing_classes") for name in dataset_names}
+    known = {name: list(classes) for name, classes in known.items() if classes is not None}
+    first = next(iter(known), None)
+    for name, classes in known.items():
+        if len(classes) != num_classes:
             raise ValueError(
                 f"MODEL.ROI_HEADS.NUM_CLASSES is {num_classes}, but data set {name!r} has "
                 f"{len(classes)} classes: set MODEL.ROI_HEADS.NUM_CLASSES {len(classes)}"
             )
+        if classes != known[first]:
+            raise ValueError(f"Data sets {first!r} and {name!r} have different classes")
 
 
 def _repeat_corrected(cfg: CfgNode) -> ClassStats:

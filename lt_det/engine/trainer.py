@@ -20,7 +20,7 @@ from torch import nn
 
 from lt_det.class_stats import ClassStats
 from lt_det.config import check_config
-from lt_det.data.loaders import build_train_loader
+from lt_det.data.loaders import build_test_loader, build_train_loader
 from lt_det.data.register import register_from_config
 from lt_det.data.statistics import class_stats_from_config
 from lt_det.engine.checkpoint import LTCheckpointer
@@ -189,6 +189,11 @@ class LTTrainer(DefaultTrainer):
     def build_train_loader(cls, cfg: CfgNode):
         """See :func:`lt_det.data.loaders.build_train_loader`."""
         return build_train_loader(cfg)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str):
+        """See :func:`lt_det.data.loaders.build_test_loader`."""
+        return build_test_loader(cfg, dataset_name)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:

@@ -144,6 +144,32 @@ def test_number_of_classes_is_checked_with_and_without_cache(register, num_class
         compute_class_stats(name, 3)
 
 
+@pytest.fixture
+def two_names():
+    names = ["lt_det_test_first", "lt_det_test_second"]
+    for name in names:
+        DatasetCatalog.register(name, lambda: [{"annotations": [{"category_id": 0}]}])
+    yield names
+    for name in names:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+@pytest.mark.parametrize("second", [["a", "b"], ("a", "b"), None])
+def test_sets_of_the_same_or_unknown_classes_add_up(two_names, second):
+    for name, classes in zip(two_names, (["a", "b"], second), strict=True):
+        if classes is not None:
+            MetadataCatalog.get(name).thing_classes = classes
+    assert compute_class_stats(two_names, 2).instance_count.tolist() == [2, 0]
+
+
+def test_sets_of_other_classes_do_not_add_up(two_names):
+    for name, classes in zip(two_names, (["a", "b"], ["b", "a"]), strict=True):
+        MetadataCatalog.get(name).thing_classes = classes
+    with pytest.raises(ValueError, match="'lt_det_test_first' and 'lt_det_test_second' have diff"):
+        compute_class_stats(two_names, 2)
+
+
 def test_config_computes_from_the_training_set(tiny_cfg, toy_lvis):
     assert class_stats_from_config(tiny_cfg) == compute_class_stats(toy_lvis.train, 5)
 

@@ -4,79 +4,24 @@ import copy
 
 import pytest
 import torch
-from detectron2 import model_zoo
-from detectron2.config import instantiate
 from detectron2.data import DatasetMapper, get_detection_dataset_dicts
-from detectron2.modeling import ROI_HEADS_REGISTRY, build_model
-from detectron2.modeling.roi_heads import CascadeROIHeads, FastRCNNOutputLayers, StandardROIHeads
-from detectron2.projects.point_rend import add_pointrend_config
+from detectron2.modeling import build_model
+from detectron2.modeling.roi_heads import CascadeROIHeads
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import EventStorage
 from torch import nn
+from toy_models import (
+    cascade_model,
+    pointrend_model,
+    spread_classifier,
+    user_model,
+    vitdet_model,
+)
 
 from lt_det.class_stats import ClassStats
 from lt_det.losses import BalancedSoftmaxLoss, SigmoidLoss, SoftmaxLoss
 from lt_det.modeling import LTFastRCNNOutputLayers, install_box_predictor
 from lt_det.modeling.box_predictor import box_predictors
-
-
-@ROI_HEADS_REGISTRY.register()
-class HeadsOfAUser(StandardROIHeads):
-    """Somebody's own heads: a loss of theirs beside Detectron2's."""
-
-    def _forward_box(self, features, proposals):
-        result = super()._forward_box(features, proposals)
-        return {**result, "loss_of_theirs": result["loss_cls"] * 0.5} if self.training else result
-
-
-def user_model(cfg, num_classes):
-    cfg.MODEL.ROI_HEADS.NAME = "HeadsOfAUser"
-    return build_model(cfg)
-
-
-def cascade_model(cfg, num_classes):
-    cfg.MODEL.ROI_HEADS.NAME = "CascadeROIHeads"
-    cfg.MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG = True
-    return build_model(cfg)
-
-
-def pointrend_model(cfg, num_classes):
-    add_pointrend_config(cfg)
-    cfg.MODEL.ROI_HEADS.NAME = "StandardROIHeads"
-    cfg.MODEL.ROI_MASK_HEAD.NAME = "PointRendMaskHead"
-    cfg.MODEL.ROI_MASK_HEAD.FC_DIM = 16
-    cfg.MODEL.ROI_MASK_HEAD.POOLER_TYPE = ""
-    cfg.MODEL.ROI_MASK_HEAD.IN_FEATURES = ["p2"]
-    cfg.MODEL.ROI_MASK_HEAD.OUTPUT_SIDE_RESOLUTION = 7
-    cfg.INPUT.MASK_FORMAT = "bitmask"
-    cfg.MODEL.ROI_MASK_HEAD.POINT_HEAD_ON = True
-    cfg.MODEL.POINT_HEAD.IN_FEATURES = ["p2"]
-    cfg.MODEL.POINT_HEAD.NUM_CLASSES = num_classes
-    cfg.MODEL.POINT_HEAD.FC_DIM = 16
-    return build_model(cfg)
-
-
-def vitdet_model(cfg, num_classes):
-    """Built from constructor arguments; the config above is not used."""
-    pytest.importorskip("timm", reason="Detectron2's ViT needs timm")
-    model = model_zoo.get_config("common/models/mask_rcnn_vitdet.py").model
-    vit = model.backbone.net
-    vit.embed_dim, vit.depth, vit.num_heads, vit.img_size = 16, 2, 2, 64
-    vit.window_size, vit.window_block_indexes = 2, [0]
-    model.backbone.out_channels = 16
-    model.backbone.square_pad = 64
-    model.proposal_generator.head.in_channels = 16
-    model.proposal_generator.anchor_generator.sizes = [[8], [16], [32], [64], [128]]
-    model.proposal_generator.post_nms_topk = (40, 40)
-    heads = model.roi_heads
-    heads.num_classes, heads.batch_size_per_image = num_classes, 16
-    heads.box_head.conv_dims, heads.box_head.fc_dims = [16], [32]
-    heads.box_head.input_shape.channels = heads.mask_head.input_shape.channels = 16
-    heads.mask_head.conv_dims = [16, 16]
-    heads.box_predictor.input_shape.channels = 32
-    heads.box_predictor.test_score_thresh = 0.0
-    return instantiate(model)
-
 
 MODELS = [user_model, cascade_model, pointrend_model, vitdet_model]
 
@@ -84,12 +29,7 @@ MODELS = [user_model, cascade_model, pointrend_model, vitdet_model]
 @pytest.fixture(params=MODELS, ids=lambda build: build.__name__)
 def stock_model(request, tiny_cfg, toy_lvis):
     torch.manual_seed(0)
-    model = request.param(tiny_cfg, toy_lvis.num_classes)
-    for predictor in model.modules():
-        if isinstance(predictor, FastRCNNOutputLayers):
-            # A fresh classifier is nearly constant; this one prefers something.
-            nn.init.normal_(predictor.cls_score.weight, std=0.1)
-    return model
+    return spread_classifier(request.param(tiny_cfg, toy_lvis.num_classes), std=0.1)
 
 
 def losses_of(model, cfg, records) -> dict[str, float]:

@@ -21,6 +21,7 @@ from detectron2.modeling.roi_heads import (
 )
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
+from toy_models import choose_heads, spread_classifier
 
 from lt_det.losses import SigmoidLoss, SoftmaxLoss
 from lt_det.modeling import LTFastRCNNOutputLayers
@@ -175,18 +176,7 @@ every_head = pytest.mark.parametrize("heads", STOCK_HEADS)
 @pytest.fixture
 def heads_cfg(tiny_cfg, heads):
     """The tiny config with the given heads."""
-    model = tiny_cfg.MODEL
-    model.ROI_HEADS.NAME = heads
-    if heads == "LTCascadeROIHeads":
-        model.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG = True
-    if heads == "LTRes5ROIHeads":
-        model.BACKBONE.NAME = "build_resnet_backbone"
-        model.RESNETS.DEPTH = 50
-        model.RESNETS.RES2_OUT_CHANNELS, model.RESNETS.WIDTH_PER_GROUP = 16, 4
-        model.RESNETS.OUT_FEATURES = ["res4"]
-        model.RPN.IN_FEATURES = model.ROI_HEADS.IN_FEATURES = ["res4"]
-        model.ANCHOR_GENERATOR.SIZES = [[8, 16, 32]]
-    return tiny_cfg
+    return choose_heads(tiny_cfg, heads)
 
 
 def stock_config(cfg: CfgNode, kind: str) -> CfgNode:
@@ -206,13 +196,10 @@ def our_config(cfg: CfgNode, kind: str) -> CfgNode:
 
 @pytest.fixture
 def detectors(heads_cfg, heads, kind):
-    stock = build_model(stock_config(heads_cfg, kind))
-    # A fresh classifier is nearly constant; this one prefers something, without being certain.
-    # The features of a ResNet-50 with fresh batch norm in eval mode are in the thousands.
+    # Without being certain: the features of a ResNet-50 with fresh batch norm in eval mode are in
+    # the thousands.
     std = 1e-4 if heads == "LTRes5ROIHeads" else 0.5
-    for predictor in stock.modules():
-        if isinstance(predictor, FastRCNNOutputLayers):
-            torch.nn.init.normal_(predictor.cls_score.weight, std=std)
+    stock = spread_classifier(build_model(stock_config(heads_cfg, kind)), std)
     ours = build_model(our_config(heads_cfg, kind))
     assert type(stock.roi_heads) is STOCK_HEADS[heads]
     assert type(ours.roi_heads).__name__ == heads
