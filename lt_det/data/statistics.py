@@ -14,6 +14,7 @@ from detectron2.utils.file_io import PathManager
 
 from lt_det.class_stats import ClassStats
 from lt_det.data.lvis_builtin import with_contiguous_federated_lists
+from lt_det.data.register import register_from_config
 
 __all__ = ["FROM_CHECKPOINT", "class_stats_from_config", "compute_class_stats", "training_dicts"]
 
@@ -63,6 +64,8 @@ def class_stats_from_config(cfg: CfgNode) -> ClassStats | None:
     Raises:
         ValueError: if they are not of ``MODEL.ROI_HEADS.NUM_CLASSES`` classes.
     """
+    # Here as well as in lt_det's tools: Detectron2's own script knows no DATASETS.REGISTER.
+    register_from_config(cfg)
     source = cfg.DATASETS.CLASS_STATS_FILE
     num_classes = cfg.MODEL.ROI_HEADS.NUM_CLASSES
     if source == FROM_CHECKPOINT or (not source and not cfg.DATASETS.TRAIN):

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.modeling import build_model
 from toy_coco import CATEGORY_IDS, PICTURES, write_toy_coco
 
 from lt_det.config import add_lt_det_config
 from lt_det.data.register import register_from_config
+from lt_det.modeling.box_predictor import box_predictors
 
 NAME = "lt_det_registered"
 
@@ -46,6 +48,18 @@ def test_a_coco_set_by_yaml_alone(cfg, tmp_path, monkeypatch):
     metadata = MetadataCatalog.get(NAME)
     assert metadata.evaluator_type == "coco"
     assert list(metadata.thing_dataset_id_to_contiguous_id) == list(CATEGORY_IDS)
+
+
+def test_a_model_registers_what_its_statistics_need(cfg, tiny_cfg, tmp_path):
+    """As in Detectron2's own training script, which builds the model first of all."""
+    write_toy_coco(tmp_path / "mine")
+    files = [str(tmp_path / "mine" / name) for name in ("annotations.json", "images")]
+    tiny_cfg.DATASETS.REGISTER = [[NAME, "coco", *files]]
+    tiny_cfg.DATASETS.TRAIN = (NAME,)
+    tiny_cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(CATEGORY_IDS)
+    tiny_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME = "BalancedSoftmaxLoss"
+    (predictor,) = box_predictors(build_model(tiny_cfg))
+    assert predictor.cls_loss.class_stats.value().num_images == len(PICTURES)
 
 
 def test_an_lvis_set_by_yaml_alone(cfg, tmp_path, toy_lvis):

@@ -13,8 +13,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from lt_det.class_stats import ClassStats
 from lt_det.data.lvis import register_lvis_format
+from lt_det.engine.autocast_trainer import AutocastTrainer
 from lt_det.engine.run import config_from_args, evaluate, run_from_args, train
-from lt_det.engine.trainer import AutocastTrainer, LTTrainer
+from lt_det.engine.trainer import LTTrainer
 
 pytestmark = pytest.mark.integration
 
