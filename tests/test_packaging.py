@@ -52,7 +52,16 @@ def _write_program(path: Path, body: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "module", ["lt_det", "lt_det.compat", "lt_det.losses", "lt_det.class_stats"]
+    "module",
+    [
+        "lt_det",
+        "lt_det.compat",
+        "lt_det.losses",
+        "lt_det.class_stats",
+        "lt_det.data.meta_sampling",
+        "lt_det.engine.class_rates",
+        "lt_det.engine.meta",
+    ],
 )
 def test_pure_modules_import_neither_detectron2_nor_torchvision(module):
     code = (
