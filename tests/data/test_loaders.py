@@ -8,7 +8,8 @@ import torch
 from detectron2.data import DatasetMapper
 from detectron2.data.samplers import TrainingSampler
 
-from lt_det.data.loaders import BatchPlan, ResumableLoader, SeededDataset, build_train_loader
+from lt_det.data.loaders import build_train_loader
+from lt_det.data.stream import BatchPlan, ResumableLoader, SeededDataset
 from lt_det.seeding import derived_seed, seed_everything, seeded
 
 
