@@ -114,6 +114,11 @@ BAD = {
         "category_id is not in the file",
         "annotation 1: 8",
     ),
+    "category id as text": (
+        set_value(*ANNOTATION, "category_id", "7"),
+        "category_id is not in the file",
+        "annotation 1: '7'",
+    ),
     "box of three numbers": (
         set_value(*ANNOTATION, "bbox", [1, 2, 3]),
         "four finite numbers",

@@ -21,7 +21,12 @@ def main(argv=None) -> int:
     parser.add_argument("--config-file", required=True, help="config of the model")
     parser.add_argument("--input", required=True, nargs="+", help="files, folders or patterns")
     parser.add_argument("--output", required=True, help="folder for the drawn pictures")
-    parser.add_argument("--threshold", type=float, default=0.3, help="least score that is drawn")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.3,
+        help="least score that is drawn (default: %(default)s)",
+    )
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="config keys and values")
     args = parser.parse_args(argv)
     setup_logger(name="lt_det")

@@ -131,7 +131,7 @@ def class_of(category_id: int, id_map: dict[int, int], image: dict, json_file: s
     """
     if category_id not in id_map:
         raise ValueError(
-            f"{json_file}: image {image['id']} refers to category {category_id}, which is not "
+            f"{json_file}: image {image['id']} refers to category {category_id!r}, which is not "
             "among the file's categories"
         )
     return id_map[category_id]

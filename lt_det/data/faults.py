@@ -149,7 +149,7 @@ def _annotation_faults(
         name = f"annotation {annotation.get('id')}"
         for key, known in (("image_id", images), ("category_id", categories)):
             if key in annotation and annotation[key] not in known:
-                yield Fault(f"{key} is not in the file", f"{name}: {annotation[key]}")
+                yield Fault(f"{key} is not in the file", f"{name}: {annotation[key]!r}")
         if is_lvis and isinstance(annotation.get("id"), int) and annotation["id"] < 1:
             yield Fault("annotation id is below 1, which the LVIS API passes over", name)
         image = images.get(annotation.get("image_id"), {})

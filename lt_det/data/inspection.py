@@ -108,7 +108,8 @@ def check_dataset(name: str, num_classes: int | None = None) -> None:
     )
     if faults:
         raise ValueError(
-            f"{metadata.json_file} has {len(faults)} faults:\n\n{format_faults(faults)}"
+            f"{metadata.json_file} has {len(faults)} fault{'s' if len(faults) > 1 else ''}:\n\n"
+            f"{format_faults(faults)}"
         )
 
 

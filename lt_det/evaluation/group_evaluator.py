@@ -310,7 +310,8 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         expected = max(c for c in self._class_of if c is not None) + 1
         if values.shape != (expected,):
             raise ValueError(
-                f"{name} must hold one value per class [{expected}], got shape {values.shape}. "
-                "Take it from the training set of the same classes."
+                f"{name} must hold one value per class [{expected}], got shape {values.shape}: "
+                f"'{self._json_file}' has {expected} categories, the training set had another "
+                "number. Give both files the same categories, those without an annotation too."
             )
         return values

@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 # Half an observation: a class never seen is rarer than one seen once, but not impossible.
 _HALF = 0.5
+# LVIS subsets leave hundreds of classes empty; a log needs no more than a few of them.
+_NUM_LISTED = 20
 
 
 def check_count_type(count_type: str) -> str:
@@ -66,9 +68,10 @@ def _clamped(stats: ClassStatsBuffers, count_type: str, upper: torch.Tensor | No
 def _warn_once(classes: tuple[int, ...], count_type: str) -> None:
     logger.warning(
         "%d classes have a zero %s count in the training set and are treated as having %g: "
-        "contiguous class ids %s",
+        "classes (counted from 0) %s%s",
         len(classes),
         count_type,
         _HALF,
-        list(classes),
+        list(classes[:_NUM_LISTED]),
+        " ..." if len(classes) > _NUM_LISTED else "",
     )

@@ -214,6 +214,14 @@ def test_tool_lists_all_faults_and_ends_with_1(tool, coco_set, tmp_path, capsys)
         assert words in text
 
 
+def test_one_fault_is_singular(tool, coco_set, tmp_path, capsys):
+    name, folder = coco_set
+    (folder / "images" / "picture 3.png").unlink()
+    arguments = [name, "--config-file", str(tmp_path / "config.yaml"), "--output", str(tmp_path)]
+    assert tool.main(arguments) == 1
+    assert "annotations.json has 1 fault:" in capsys.readouterr().err
+
+
 def test_tool_says_that_a_file_is_truncated(tool, coco_set, tmp_path, capsys):
     name, folder = coco_set
     text = (folder / "annotations.json").read_text()

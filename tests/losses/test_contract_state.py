@@ -110,6 +110,14 @@ def test_zero_counts_are_named_once(name, count_type, caplog):
     assert f"zero {count_type} count" in record.getMessage()
 
 
+def test_of_many_zero_counts_the_first_are_named(caplog):
+    _warn_once.cache_clear()
+    _warn_once(tuple(range(1000)), "image")
+    message = caplog.records[0].getMessage()
+    assert message.startswith("1000 classes")
+    assert message.endswith("18, 19] ...")
+
+
 def test_counts_above_zero_are_not_warned_about(class_stats, caplog):
     _warn_once.cache_clear()
     for cls in LOSSES:
