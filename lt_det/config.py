@@ -62,6 +62,22 @@ def add_lt_det_config(cfg: CfgNode) -> None:
 
     # Globs over parameter names (fnmatch). Everything else is frozen.
     cfg.SOLVER.TRAINABLE_PARAMS = ("*",)
+    # The bilevel step of BALMS: "" is none, or "MetaReweighter", "MetaSampler".
+    cfg.SOLVER.META = CfgNode({"NAME": ""})
+    # Adam's, on the class rates.
+    cfg.SOLVER.META.BASE_LR = 0.01
+    # Pictures of the class-balanced meta batch; 0 is SOLVER.IMS_PER_BATCH.
+    cfg.SOLVER.META.IMS_PER_BATCH = 0
+    # "plain" as in the paper, or "balanced": the inner loss, what the released detector code has.
+    cfg.SOLVER.META.OUTER_LOSS = "plain"
+    # Give Adam the hypergradient in a size it can read, whatever the learning rate is.
+    cfg.SOLVER.META.RESCALE = True
+    # Both batches in one pass through the body: fewer calls, twice the memory.
+    cfg.SOLVER.META.ONE_PASS = False
+    # Scale the weights to a mean of 1 over the foreground, as released; False is the paper's text.
+    cfg.SOLVER.META.REWEIGHTER = CfgNode({"NORMALIZED": True})
+    # Steps between the rates that a batch is drawn under and the step that trains on it.
+    cfg.SOLVER.META.SAMPLER = CfgNode({"LAG": 8})
     # "float16" or "bfloat16", with SOLVER.AMP.ENABLED, on GPU and CPU.
     cfg.SOLVER.AMP.PRECISION = "float16"
 

@@ -21,9 +21,11 @@ def sum_over_ranks(tensor: torch.Tensor) -> torch.Tensor:
     """
     if world_size() == 1:
         return tensor
-    total = tensor.detach().clone()
+    # NCCL knows the GPU alone.
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    total = tensor.detach().to(device, copy=True)
     distributed.all_reduce(total)
-    return total
+    return total.to(tensor.device)
 
 
 def _is_distributed() -> bool:

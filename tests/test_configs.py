@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from detectron2.config import get_cfg
 from detectron2.data import MetadataCatalog
 
 from lt_det.config import add_lt_det_config, check_config
+from lt_det.data.loaders import build_batch_plan
 from lt_det.engine.freeze import freeze_parameters
+from lt_det.engine.meta_trainer import build_meta_step
 from lt_det.engine.trainer import LTTrainer
 from lt_det.modeling import LTCascadeROIHeads
 from lt_det.modeling.box_predictor import box_predictors
@@ -21,6 +24,7 @@ CONFIGS = sorted(
     if path.parent.name != "studies" and not path.name.startswith("Base-")
 )
 LVIS = [name for name in CONFIGS if "LVIS" in name]
+META = [name for name in CONFIGS if "_meta_" in name]
 every_config = pytest.mark.parametrize("name", CONFIGS)
 
 
@@ -30,6 +34,14 @@ def load(name: str):
     cfg.merge_from_file(ROOT / name)
     cfg.MODEL.DEVICE = "meta"  # shapes without numbers: building is cheap
     return cfg
+
+
+def build(cfg):
+    """The model, with what ``SOLVER.TRAINABLE_PARAMS`` leaves to train."""
+    with torch.device("meta"):
+        model = LTTrainer.build_model(cfg)
+    freeze_parameters(model, cfg.SOLVER.TRAINABLE_PARAMS)
+    return model
 
 
 def expected_loss(name: str) -> str:
@@ -42,9 +54,7 @@ def expected_loss(name: str) -> str:
 def test_builds_what_its_name_says(name):
     cfg = load(name)
     check_config(cfg)
-    with torch.device("meta"):
-        model = LTTrainer.build_model(cfg)
-    freeze_parameters(model, cfg.SOLVER.TRAINABLE_PARAMS)
+    model = build(cfg)
     trainable = {n for n, parameter in model.named_parameters() if parameter.requires_grad}
     classifier = {n for n, _ in model.named_parameters() if ".cls_score." in n}
     predictors = list(box_predictors(model))
@@ -55,6 +65,7 @@ def test_builds_what_its_name_says(name):
     assert classifier <= trainable
     sampler = "ClassAwareTrainingSampler"
     assert (cfg.DATALOADER.SAMPLER_TRAIN == sampler) == ("class_aware" in name)
+    assert bool(cfg.SOLVER.META.NAME) == (name in META)
 
 
 @every_config
@@ -101,4 +112,64 @@ def test_lvis_has_all_rows_of_both_versions(version):
     rows = {Path(name).stem for name in LVIS if f"LVIS{version}-" in name}
     other = {Path(name).stem for name in LVIS if f"LVIS{version}-" not in name}
     assert rows == other
-    assert len(rows) == 18
+    assert len(rows) == 29
+
+
+# --- BALMS -------------------------------------------------------------------------------------
+
+# The outer loss, whether weights have a mean of 1 (the Meta Sampler has none), and Adam's rate.
+META_SETTINGS = {
+    "meta_reweighter": ("balanced", True, 0.01),
+    "meta_reweighter_paper": ("plain", False, 0.001),
+    "meta_sampler": ("plain", None, 0.01),
+}
+# Chosen on dev (docs/meta.md).
+OPENMOJI_SETTINGS = {
+    "meta_reweighter": ("plain", True, 0.003),
+    "meta_sampler": ("plain", None, 0.01),
+}
+
+
+def meta_method(name: str) -> str:
+    return re.search(r"_(meta_\w+)_stage2", name)[1]
+
+
+def test_there_is_a_row_for_every_setting():
+    assert {meta_method(name) for name in META if name in LVIS} == META_SETTINGS.keys()
+    assert {meta_method(name) for name in META if name not in LVIS} == OPENMOJI_SETTINGS.keys()
+
+
+@pytest.mark.parametrize("name", META)
+def test_differs_from_its_control_in_the_meta_step_alone(name):
+    control = yaml.safe_load((ROOT / name).read_text())["_BASE_"]
+    assert Path(control).name == Path(name).name.replace(f"_{meta_method(name)}", "")
+    ours, theirs = load(name), load(str(Path(name).with_name(control)))
+    assert (theirs.SOLVER.META.NAME, "_balanced_" in control) == ("", True)
+    for cfg in (ours, theirs):
+        del cfg.SOLVER["META"], cfg["OUTPUT_DIR"]
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", META)
+def test_meta_step_is_what_the_name_says(name):
+    cfg = load(name)
+    model = build(cfg)
+    # Two pictures in place of the data set; the stream of the Meta Sampler only looks at classes.
+    records = [
+        {"width": width, "height": 5, "annotations": [{"category_id": class_id}]}
+        for class_id, width in enumerate((4, 6))
+    ]
+    plan = build_batch_plan(cfg, records, seed=0)
+    step = build_meta_step(cfg, model, LTTrainer.build_optimizer(cfg, model), plan)
+
+    settings = META_SETTINGS if name in LVIS else OPENMOJI_SETTINGS
+    outer_loss, normalized, base_lr = settings[meta_method(name)]
+    sampler = "meta_sampler" in name
+    assert type(step.method).__name__ == ("MetaSampler" if sampler else "MetaReweighter")
+    assert step.phi.shape == (cfg.MODEL.ROI_HEADS.NUM_CLASSES,)
+    assert (cfg.SOLVER.META.OUTER_LOSS, step.adam.defaults["lr"]) == (outer_loss, base_lr)
+    assert sampler or cfg.SOLVER.META.REWEIGHTER.NORMALIZED == normalized
+    # Otherwise the loader refuses: its workers fetch that many batches ahead.
+    assert cfg.SOLVER.META.SAMPLER.LAG >= cfg.DATALOADER.NUM_WORKERS
+    if sampler:
+        assert len(next(iter(plan))) == cfg.SOLVER.IMS_PER_BATCH

@@ -61,6 +61,11 @@ class AutocastTrainer(SimpleTrainer):
         self._scaler.step(self.optimizer)
         self._scaler.update()
 
+    @property
+    def loaders(self) -> list:
+        """Every stream of pictures."""
+        return [self.data_loader]
+
     def state_dict(self) -> dict:
         """Optimiser, gradient scaler and seed."""
         return {

@@ -20,6 +20,7 @@ from lt_det.data.samplers import build_train_sampler
 from lt_det.data.statistics import training_dicts
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.feature_bank import FeatureBank, extract_features, train_classifier
+from lt_det.engine.meta_bank import train_classifier_and_rates
 from lt_det.engine.run import setup
 from lt_det.engine.trainer import LTTrainer, initialize_from_weights
 from lt_det.evaluation.report import atomic_text
@@ -57,8 +58,11 @@ def train_on_bank(cfg: CfgNode, bank: FeatureBank) -> nn.Module:
     model = LTTrainer.build_model(cfg)
     initialize_from_weights(cfg, model, LTCheckpointer(model))
     dicts = training_dicts(cfg)
-    sampler = build_train_sampler(cfg, dicts, seed=max(cfg.SEED, 0))
-    train_classifier(cfg, model, bank, sampler)
+    if cfg.SOLVER.META.NAME:
+        train_classifier_and_rates(cfg, model, bank, dicts)
+    else:
+        sampler = build_train_sampler(cfg, dicts, seed=max(cfg.SEED, 0))
+        train_classifier(cfg, model, bank, sampler)
     return model
 
 

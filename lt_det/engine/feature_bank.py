@@ -7,9 +7,10 @@ on stored features.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -22,8 +23,9 @@ from tqdm import trange
 
 from lt_det.engine.freeze import FrozenModulesInEval, freeze_parameters
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers, box_predictors
+from lt_det.modeling.roi_recorder import RoIs
 
-__all__ = ["FeatureBank", "extract_features", "train_classifier"]
+__all__ = ["FeatureBank", "extract_features", "prepare_classifier", "train_classifier"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class FeatureBank:
         """Write the bank, atomically."""
         path = Path(path)
         temporary = path.with_suffix(".tmp")
-        torch.save(vars(self), temporary)
+        names = (field.name for field in fields(self))
+        torch.save({name: getattr(self, name) for name in names}, temporary)
         temporary.replace(path)
 
     @classmethod
@@ -64,7 +67,7 @@ class FeatureBank:
         return cls(**torch.load(path, weights_only=True))
 
     def batches(self, image_stream: Iterable[int], images_per_batch: int, seed: int) -> Iterator:
-        """Endless (features, gt_classes) of ``images_per_batch`` drawn images.
+        """Endless :class:`RoIs` of ``images_per_batch`` drawn images.
 
         Args:
             image_stream: endless image indices, a training sampler. Images that are not in the
@@ -72,20 +75,29 @@ class FeatureBank:
             images_per_batch: as ``SOLVER.IMS_PER_BATCH``.
             seed: chooses among the visits of an image.
         """
+        images = (image for image in image_stream if image in self._visits_of)
+        generator = torch.Generator().manual_seed(seed)
+        while True:
+            yield self.rois(itertools.islice(images, images_per_batch), generator)
+
+    def rois(self, images: Iterable[int], generator: torch.Generator) -> RoIs:
+        """The RoIs of one visit, drawn at random, to each of ``images``."""
+        rows, numbers = [], []
+        for image in images:
+            choices = self._visits_of[image]
+            choice = int(torch.randint(len(choices), (), generator=generator))
+            _, start, end = self.visits[choices[choice]].tolist()
+            rows.append(torch.arange(start, end))
+            numbers.append(end - start)
+        rows = torch.cat(rows)
+        return RoIs(self.features[rows].float(), self.gt_classes[rows], numbers)
+
+    @functools.cached_property
+    def _visits_of(self) -> dict[int, list[int]]:
         visits_of: dict[int, list[int]] = {}
         for visit, image in enumerate(self.visits[:, 0].tolist()):
             visits_of.setdefault(image, []).append(visit)
-        generator = torch.Generator().manual_seed(seed)
-        images = (image for image in image_stream if image in visits_of)
-        while True:
-            rows = []
-            for image in itertools.islice(images, images_per_batch):
-                choices = visits_of[image]
-                choice = int(torch.randint(len(choices), (), generator=generator))
-                _, start, end = self.visits[choices[choice]].tolist()
-                rows.append(torch.arange(start, end))
-            rows = torch.cat(rows)
-            yield self.features[rows].float(), self.gt_classes[rows]
+        return visits_of
 
 
 @torch.no_grad()
@@ -156,6 +168,27 @@ def train_classifier(
     Raises:
         ValueError: if a trainable parameter lies below the classifier.
     """
+    predictor, optimizer, scheduler = prepare_classifier(cfg, model)
+    batches = bank.batches(image_stream, cfg.SOLVER.IMS_PER_BATCH, seed=max(cfg.SEED, 0))
+    with EventStorage() as storage:
+        for rois in itertools.islice(batches, cfg.SOLVER.MAX_ITER):
+            logits = predictor.cls_score(rois.features)
+            loss = predictor.classification_loss(logits, rois.gt_classes)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+            storage.step()
+
+
+def prepare_classifier(
+    cfg: CfgNode, model: nn.Module
+) -> tuple[LTFastRCNNOutputLayers, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """Freeze all but the classifier; the box predictor, its optimiser and learning rates.
+
+    Raises:
+        ValueError: if a trainable parameter lies below the classifier.
+    """
     predictor = _only_predictor(model)
     freeze_parameters(model, cfg.SOLVER.TRAINABLE_PARAMS)
     below = [n for n, p in model.named_parameters() if p.requires_grad and "cls_score" not in n]
@@ -166,16 +199,7 @@ def train_classifier(
         )
     predictor.train()
     optimizer = build_optimizer(cfg, model)
-    scheduler = build_lr_scheduler(cfg, optimizer)
-    batches = bank.batches(image_stream, cfg.SOLVER.IMS_PER_BATCH, seed=max(cfg.SEED, 0))
-    with EventStorage() as storage:
-        for features, gt_classes in itertools.islice(batches, cfg.SOLVER.MAX_ITER):
-            loss = predictor.classification_loss(predictor.cls_score(features), gt_classes)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            scheduler.step()
-            storage.step()
+    return predictor, optimizer, build_lr_scheduler(cfg, optimizer)
 
 
 def _only_predictor(model: nn.Module) -> LTFastRCNNOutputLayers:

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from detectron2.engine import HookBase
+from detectron2.modeling.proposal_generator import RPN
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
-__all__ = ["FrozenModulesInEval", "freeze_parameters"]
+__all__ = ["FrozenModulesInEval", "FrozenProposals", "freeze_parameters"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,34 @@ class FrozenModulesInEval(HookBase):
         """Set the mode."""
         for module in self._modules:
             module.eval()
+
+
+class FrozenProposals(HookBase):
+    """Spares a frozen RPN the losses of its training mode, which would be constants.
+
+    During a step it is in eval mode, with the numbers of proposals of training.
+    """
+
+    def __init__(self, model: nn.Module):
+        self._rpns = [
+            module
+            for module in model.modules()
+            if isinstance(module, RPN) and not any(p.requires_grad for p in module.parameters())
+        ]
+        self._top_k = [(dict(rpn.pre_nms_topk), dict(rpn.post_nms_topk)) for rpn in self._rpns]
+
+    def before_step(self) -> None:
+        """Set mode and numbers."""
+        for rpn, (before_nms, after_nms) in zip(self._rpns, self._top_k, strict=True):
+            rpn.eval()
+            rpn.pre_nms_topk = dict.fromkeys((True, False), before_nms[True])
+            rpn.post_nms_topk = dict.fromkeys((True, False), after_nms[True])
+
+    def after_step(self) -> None:
+        """Set them back: an evaluation may follow."""
+        for rpn, (before_nms, after_nms) in zip(self._rpns, self._top_k, strict=True):
+            rpn.train()
+            rpn.pre_nms_topk, rpn.post_nms_topk = dict(before_nms), dict(after_nms)
 
 
 def frozen_modules(model: nn.Module) -> list[nn.Module]:

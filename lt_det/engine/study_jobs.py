@@ -7,18 +7,21 @@ Every job is a process of its own with a folder of its own, and a finished one l
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import yaml
+from detectron2.config import get_cfg
 from tqdm import tqdm
 
+from lt_det.config import add_lt_det_config
 from lt_det.engine.run import config_from_args
 from lt_det.engine.study import Row, Study, seed_folder
 
@@ -68,10 +71,16 @@ class Job:
         """
         if not self._kept_settings.is_file():
             return
-        lines = zip_longest(
-            self._kept_settings.read_text().splitlines(), self.settings.splitlines()
+        # A setting that came with a later version had its default.
+        kept, now = (
+            _default_settings() | _flat(text)
+            for text in (self._kept_settings.read_text(), self.settings)
         )
-        changed = [f"{before!r} is now {now!r}" for before, now in lines if before != now]
+        changed = [
+            f"{key} {kept.get(key)!r} is now {now.get(key)!r}"
+            for key in {**now, **kept}
+            if kept.get(key) != now.get(key)
+        ]
         if changed:
             raise ValueError(
                 f"{self.log.parent} holds a run of other settings ({'; '.join(changed[:3])}): "
@@ -81,6 +90,26 @@ class Job:
     @property
     def _kept_settings(self) -> Path:
         return self.log.with_name("job_settings.yaml")
+
+
+def _flat(settings: str) -> dict[str, Any]:
+    """Values by dotted key."""
+    flat, nodes = {}, [("", yaml.safe_load(settings))]
+    while nodes:
+        prefix, node = nodes.pop()
+        for name, value in node.items():
+            if isinstance(value, dict) and value:
+                nodes.append((f"{prefix}{name}.", value))
+            else:
+                flat[f"{prefix}{name}"] = value
+    return flat
+
+
+@functools.cache
+def _default_settings() -> dict[str, Any]:
+    cfg = get_cfg()
+    add_lt_det_config(cfg)
+    return _flat(cfg.dump())
 
 
 def run_study(study: Study, output_dir: str | Path, num_jobs: int = 0) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
-from detectron2.engine import DefaultTrainer
+from detectron2.engine import DefaultTrainer, HookBase
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.engine.train_loop import TrainerBase
 from detectron2.evaluation import DatasetEvaluator
@@ -19,13 +19,15 @@ from torch import nn
 
 from lt_det.class_stats import ClassStats
 from lt_det.config import check_config
-from lt_det.data.loaders import build_test_loader, build_train_loader
+from lt_det.data.loaders import build_meta_loader, build_test_loader, build_train_loader
 from lt_det.data.register import register_from_config
 from lt_det.data.statistics import class_stats_from_config
 from lt_det.engine.autocast_trainer import AutocastTrainer
 from lt_det.engine.checkpoint import LTCheckpointer
+from lt_det.engine.class_rates_report import ClassRatesReport
 from lt_det.engine.finite import save_on_failure
-from lt_det.engine.freeze import FrozenModulesInEval, freeze_parameters
+from lt_det.engine.freeze import FrozenModulesInEval, FrozenProposals, freeze_parameters
+from lt_det.engine.meta_trainer import MetaTrainer, build_meta_step
 from lt_det.evaluation.coco_evaluator import LTCOCOEvaluator
 from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
 from lt_det.modeling.box_predictor import box_predictors
@@ -62,14 +64,14 @@ class LTTrainer(DefaultTrainer):
         data_loader = self.build_train_loader(cfg)
         # device_ids=None lets DDP follow the model's own device, CPU included.
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=None)
-        dtype = getattr(torch, cfg.SOLVER.AMP.PRECISION) if cfg.SOLVER.AMP.ENABLED else None
-        self._trainer = AutocastTrainer(model, data_loader, optimizer, dtype, cfg.SEED)
+        self._trainer = self.build_step(cfg, model, data_loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = LTCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
-        self.register_hooks([FrozenModulesInEval(model), *self.build_hooks()])
+        frozen = [FrozenModulesInEval(model), FrozenProposals(model)]
+        self.register_hooks([*frozen, *self.build_hooks()])
 
     def run_step(self) -> None:
         """One iteration; a loss that is not finite saves the state before it and stops."""
@@ -103,15 +105,43 @@ class LTTrainer(DefaultTrainer):
             logger.info("Resuming with the training's own seed %d", self._trainer.seed)
             cfg = with_seed(self.cfg, self._trainer.seed)
             self._trainer.reset_data_loader(lambda: self.build_train_loader(cfg))
-        loader = self._trainer.data_loader
-        if hasattr(type(loader), "start_batch"):
-            loader.start_batch = self.start_iter
-        else:
-            logger.warning(
-                "%s cannot start in the middle: the data stream begins anew, and the resumed "
-                "training will differ from an uninterrupted one",
-                type(loader).__name__,
-            )
+            if cfg.SOLVER.META.NAME:
+                self._trainer.meta_loader = build_meta_loader(cfg)
+        for loader in self._trainer.loaders:
+            if hasattr(type(loader), "start_batch"):
+                loader.start_batch = self.start_iter
+            else:
+                logger.warning(
+                    "%s cannot start in the middle: the data stream begins anew, and the resumed "
+                    "training will differ from an uninterrupted one",
+                    type(loader).__name__,
+                )
+
+    @classmethod
+    def build_step(cls, cfg: CfgNode, model: nn.Module, data_loader, optimizer) -> AutocastTrainer:
+        """What trains in a step: everything by the losses, or classifiers and their class rates."""
+        dtype = getattr(torch, cfg.SOLVER.AMP.PRECISION) if cfg.SOLVER.AMP.ENABLED else None
+        if not cfg.SOLVER.META.NAME:
+            return AutocastTrainer(model, data_loader, optimizer, dtype, cfg.SEED)
+        return MetaTrainer(
+            model,
+            data_loader,
+            build_meta_loader(cfg),
+            build_meta_step(cfg, model, optimizer, data_loader.plan),
+            optimizer,
+            dtype,
+            cfg.SEED,
+            one_pass=cfg.SOLVER.META.ONE_PASS,
+        )
+
+    def build_hooks(self) -> list[HookBase]:
+        """Detectron2's, and with class rates their report."""
+        hooks = super().build_hooks()
+        if isinstance(self._trainer, MetaTrainer):
+            # Before the writers, which come last.
+            report = ClassRatesReport(self._trainer.meta_step, self.model, self.cfg)
+            hooks.insert(len(hooks) - 1, report)
+        return hooks
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:

@@ -6,7 +6,7 @@ Shape shorthand: see :mod:`lt_det.losses.base`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -35,6 +35,9 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
     With the plain losses and the same weights it is Detectron2's: gradients and detections are
     bit-identical, loss values differ by rounding (a mean of R values against a fused mean).
     """
+
+    # Takes the proposals in place of the losses, see lt_det.modeling.roi_recorder.
+    recorder: Callable[[LTFastRCNNOutputLayers, list[Instances]], None] | None = None
 
     @configurable
     def __init__(
@@ -155,6 +158,9 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             proposals: with ``gt_classes``, ``proposal_boxes`` and, if any is foreground,
                 ``gt_boxes``.
         """
+        if self.recorder is not None:
+            self.recorder(self, proposals)
+            return {}
         logits, deltas = predictions
         gt_classes = _concatenate([p.gt_classes for p in proposals], logits.new_empty(0).long())
         losses = {"loss_cls": self.classification_loss(logits, gt_classes)}
@@ -176,7 +182,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
     def classification_loss(self, logits: torch.Tensor, gt_classes: torch.Tensor) -> torch.Tensor:
         """Mean over RoIs of the classification loss; zero, with a gradient, without RoIs."""
         logits = _at_least_float32(logits)
-        _log_accuracy(logits.detach(), gt_classes, self.num_classes)
+        log_accuracy(logits.detach(), gt_classes, self.num_classes)
         mask = self.cls_loss.draw_mask(gt_classes)
         loss = self.cls_loss(logits, gt_classes, mask).sum() / max(len(gt_classes), 1)
         if self.training:
@@ -257,7 +263,7 @@ def _at_least_float32(logits: torch.Tensor) -> torch.Tensor:
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
-def _log_accuracy(logits: torch.Tensor, gt_classes: torch.Tensor, num_classes: int) -> None:
+def log_accuracy(logits: torch.Tensor, gt_classes: torch.Tensor, num_classes: int) -> None:
     """Training accuracy under Detectron2's names, for any logit layout.
 
     Without a background column (C = K) nothing can be predicted as background, so only the

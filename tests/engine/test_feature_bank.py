@@ -20,30 +20,33 @@ def bank_of(rows_per_visit: list[tuple[int, int]]) -> FeatureBank:
 
 def test_a_batch_is_all_rois_of_the_drawn_images():
     bank = bank_of([(0, 2), (1, 3), (2, 1)])
-    features, gt_classes = next(bank.batches(iter([2, 0]), 2, seed=0))
-    assert features.flatten().tolist() == [5, 0, 1]
-    assert gt_classes.tolist() == [2, 0, 0]
+    rois = next(bank.batches(iter([2, 0]), 2, seed=0))
+    assert rois.features.flatten().tolist() == [5, 0, 1]
+    assert rois.gt_classes.tolist() == [2, 0, 0]
+    assert rois.num_per_image == [1, 2]
+    assert rois.image_of.tolist() == [0, 1, 1]
 
 
 def test_every_visit_of_an_image_is_drawn_equally_often():
     bank = bank_of([(0, 1), (0, 1), (0, 1)])
     batches = bank.batches(iter([0] * 3000), 3000, seed=0)
-    counts = torch.bincount(next(batches)[0].flatten().long())
+    counts = torch.bincount(next(batches).features.flatten().long())
     # Standard deviation of a binomial(3000, 1/3) is 25.8.
     assert (counts - 1000).abs().max() < 4 * 25.8
 
 
 def test_images_that_are_not_stored_are_passed_over():
     bank = bank_of([(7, 2)])
-    _, gt_classes = next(bank.batches(iter([3, 7, 5, 7]), 2, seed=0))
-    assert gt_classes.tolist() == [7, 7, 7, 7]
+    rois = next(bank.batches(iter([3, 7, 5, 7]), 2, seed=0))
+    assert rois.gt_classes.tolist() == [7, 7, 7, 7]
 
 
 def test_save_and_load(tmp_path):
     bank = bank_of([(0, 2), (4, 1)])
     bank.save(tmp_path / "bank.pth")
     loaded = FeatureBank.load(tmp_path / "bank.pth")
-    for name, value in vars(bank).items():
+    for name in ("features", "gt_classes", "visits"):
+        value = getattr(bank, name)
         assert torch.equal(getattr(loaded, name), value)
 
 

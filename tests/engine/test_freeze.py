@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from lt_det.engine.freeze import FrozenModulesInEval, freeze_parameters, frozen_modules
+from lt_det.engine.freeze import (
+    FrozenModulesInEval,
+    FrozenProposals,
+    freeze_parameters,
+    frozen_modules,
+)
 
 
 class Detector(nn.Module):
@@ -126,3 +131,39 @@ def test_frozen_batch_norm_neither_moves_nor_depends_on_the_batch():
     together = model.backbone(batch)
     assert together[:1].equal(model.backbone(batch[:1]))
     assert all(v.equal(before[k]) for k, v in model.state_dict().items())
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("is_frozen", [True, False])
+def test_a_frozen_rpn_proposes_as_in_training_without_losses(tiny_cfg, is_frozen):
+    from detectron2.modeling import build_model
+    from detectron2.structures import Boxes, ImageList, Instances
+    from detectron2.utils.events import EventStorage
+
+    tiny_cfg.MODEL.RPN.POST_NMS_TOPK_TRAIN, tiny_cfg.MODEL.RPN.POST_NMS_TOPK_TEST = 30, 7
+    model = build_model(tiny_cfg).train()
+    rpn = model.proposal_generator
+    rpn.requires_grad_(not is_frozen)
+    images = ImageList.from_tensors([torch.rand(3, 64, 64)])
+    truth = Instances((64, 64), gt_boxes=Boxes(torch.tensor([[5.0, 5, 30, 30]])))
+    features = model.backbone(images.tensor)
+    hook = FrozenProposals(model)
+
+    def propose():
+        with EventStorage():
+            proposals, losses = rpn(images, features, [truth])
+        return proposals[0].proposal_boxes.tensor, losses
+
+    expected, _ = propose()
+    for _ in range(2):  # twice: what is set back is what was there
+        hook.before_step()
+        found, losses = propose()
+        assert found.equal(expected)
+        assert len(found) > 7
+        assert bool(losses) == (not is_frozen)
+        hook.after_step()
+        assert rpn.training
+        # An evaluation has its own numbers.
+        rpn.eval()
+        assert len(propose()[0]) == 7
+        rpn.train()

@@ -10,8 +10,9 @@ from lt_det.engine.study_jobs import Job, run_study
 from lt_det.engine.study_run import _STUDIES
 
 
-def python_job(tmp_path: Path, code: str) -> Job:
-    return Job("job", [sys.executable, "-c", code], code, tmp_path / "done", tmp_path / "job.log")
+def python_job(tmp_path: Path, code: str, settings: str = "tool: python") -> Job:
+    command = [sys.executable, "-c", code]
+    return Job("job", command, settings, tmp_path / "done", tmp_path / "job.log")
 
 
 def test_a_job_that_is_done_is_not_repeated(tmp_path):
@@ -28,13 +29,35 @@ def test_a_failed_job_shows_its_log(tmp_path, code):
         python_job(tmp_path, code).run(1)
 
 
-def test_a_run_of_other_settings_is_refused(tmp_path):
-    done = f"open({str(tmp_path / 'done')!r}, 'w')"
-    python_job(tmp_path, done).run(1)
-    python_job(tmp_path, done).check_settings()
-    other = python_job(tmp_path, done + "; lr = 0.5")
-    with pytest.raises(ValueError, match=r"other settings \(.* is now .*lr = 0\.5.*remove"):
-        other.check_settings()
+KEPT = "data: {seed: 0}\nSOLVER: {BASE_LR: 0.1, META: {NAME: MetaSampler}}"
+
+
+@pytest.fixture
+def with_a_run(tmp_path):
+    """Returns a function that checks settings against the run of KEPT."""
+    python_job(tmp_path, f"open({str(tmp_path / 'done')!r}, 'w')", KEPT).run(1)
+    return lambda settings: python_job(tmp_path, "pass", settings).check_settings()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("BASE_LR: 0.1", "BASE_LR: 0.5", r"SOLVER.BASE_LR 0.1 is now 0.5\): remove"),
+        ("{seed: 0}", "{seed: 0, preset: tiny}", "data.preset None is now 'tiny'"),
+        ("data: {seed: 0}\n", "", "data.seed 0 is now None"),
+        ("{NAME: MetaSampler}", "{NAME: ''}", "META.NAME 'MetaSampler' is now ''"),
+        (", META: {NAME: MetaSampler}", "", "META.NAME 'MetaSampler' is now ''"),
+        ("META: {", "META: {BASE_LR: 0.5, ", "META.BASE_LR 0.01 is now 0.5"),
+    ],
+)
+def test_a_run_of_other_settings_is_refused(with_a_run, old, new, message):
+    with pytest.raises(ValueError, match=message):
+        with_a_run(KEPT.replace(old, new))
+
+
+def test_a_key_of_a_later_version_at_its_default_is_no_other_setting(with_a_run):
+    with_a_run(KEPT)
+    with_a_run(KEPT.replace("META: {", "META: {BASE_LR: 0.01, RESCALE: true, "))
 
 
 def test_a_folder_without_a_run_is_of_any_settings(tmp_path):

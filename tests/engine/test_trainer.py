@@ -90,17 +90,22 @@ def test_stage_two_changes_the_classifier_alone(stage_two, stage_one, sampler):
 
 
 def test_frozen_modules_and_proposals_in_stage_two(stage_two):
+    """A frozen RPN proposes as many boxes in a step as in training, and computes no losses; the
+    evaluation at the end has its own number. The frozen norm is in eval mode."""
+    stage_two.MODEL.RPN.POST_NMS_TOPK_TRAIN, stage_two.MODEL.RPN.POST_NMS_TOPK_TEST = 30, 6
     trainer = LTTrainer(stage_two)
     trainer.resume_or_load(resume=False)
     seen = []
 
     def record(module, arguments, output):
-        seen.append((module.training, trainer.model.backbone.bottom_up.stem.conv1.norm.training))
+        proposals, losses = output
+        norm = trainer.model.backbone.bottom_up.stem.conv1.norm
+        seen.append((max(map(len, proposals)), losses, norm.training))
 
     trainer.model.proposal_generator.register_forward_hook(record)
     trainer.train()
-    training = [mode for mode in seen if mode[0]]
-    assert training == [(True, False)] * 2  # the RPN keeps its training top-k, the norm is frozen
+    assert seen[:2] == [(30, {}, False)] * 2
+    assert {number for number, *_ in seen[2:]} == {6}
 
 
 def test_evaluation_writes_results(stage_two, toy_lvis):

@@ -1,0 +1,94 @@
+"""What learned class rates do: the Meta Reweighter and the Meta Sampler of BALMS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from lt_det.data.meta_sampler import MetaBatchPlan
+from lt_det.distributed import sum_over_ranks
+from lt_det.engine import class_rates
+from lt_det.engine.class_rates import foreground_count, sum_by_class, sum_by_index
+from lt_det.modeling.roi_recorder import RoIs
+
+__all__ = ["MetaReweighter", "MetaSampler"]
+
+
+class MetaReweighter:
+    """Class rates weight foreground RoIs: what the authors' detector code does.
+
+    Args:
+        num_classes: K.
+        normalized: scale the weights to a mean of 1 over the batch's foreground, as released; or
+            not, as in the paper. See :mod:`lt_det.engine.class_rates`.
+    """
+
+    def __init__(self, num_classes: int, normalized: bool = True):
+        self._num_classes = num_classes
+        self._normalized = normalized
+
+    def roi_weights(self, phi: torch.Tensor, rois: RoIs) -> torch.Tensor:
+        """See :class:`lt_det.engine.meta_step.RateMethod`."""
+        return class_rates.roi_weights(phi, rois.gt_classes, self._count(rois))
+
+    def rate_gradient(
+        self,
+        phi: torch.Tensor,
+        stages: Sequence[RoIs],
+        hypergradients: Sequence[torch.Tensor],
+        batch: Sequence[Mapping],
+    ) -> torch.Tensor:
+        """See :class:`lt_det.engine.meta_step.RateMethod`; summed over the stages of a cascade."""
+        total = torch.zeros_like(phi)
+        for rois, values in zip(stages, hypergradients, strict=True):
+            by_class = sum_over_ranks(sum_by_class(values, rois.gt_classes, self._num_classes))
+            total += class_rates.rate_gradient(phi, by_class, self._count(rois))
+        return total
+
+    def rates_changed(self, iteration: int, phi: torch.Tensor) -> None:
+        """Nothing: weights are computed anew in every step."""
+
+    def _count(self, rois: RoIs) -> torch.Tensor | None:
+        if not self._normalized:
+            return None
+        return sum_over_ranks(foreground_count(rois.gt_classes, self._num_classes))
+
+
+class MetaSampler:
+    """Class rates draw pictures: the paper's Meta Sampler, on top of repeat factors.
+
+    Args:
+        plan: the training stream, which the rates are told to.
+    """
+
+    def __init__(self, plan: MetaBatchPlan):
+        self.plan = plan
+
+    def roi_weights(self, phi: torch.Tensor, rois: RoIs) -> None:
+        """See :class:`lt_det.engine.meta_step.RateMethod`."""
+
+    def rate_gradient(
+        self,
+        phi: torch.Tensor,
+        stages: Sequence[RoIs],
+        hypergradients: Sequence[torch.Tensor],
+        batch: Sequence[Mapping],
+    ) -> torch.Tensor:
+        """See :class:`lt_det.engine.meta_step.RateMethod`.
+
+        A picture counts with all its RoIs in all stages, background included.
+        """
+        values = sum(
+            sum_by_index(of_roi, rois.image_of, len(rois.num_per_image))
+            for rois, of_roi in zip(stages, hypergradients, strict=True)
+        )
+        places = [record["place"] for record in batch]
+        images = torch.tensor([place.index for place in places])
+        drawn_phi = self.plan.phi(places[0].version)
+        gradient = self.plan.images.rate_gradient(phi.cpu(), drawn_phi, images, values.cpu())
+        return gradient.to(phi.device)
+
+    def rates_changed(self, iteration: int, phi: torch.Tensor) -> None:
+        """Later batches are drawn under these rates."""
+        self.plan.set_phi(iteration, phi)
