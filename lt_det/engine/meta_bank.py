@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from detectron2.config import CfgNode
@@ -11,11 +11,14 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from lt_det.data.loaders import build_batch_plan, build_meta_plan
+from lt_det.data.meta_sampler import MetaBatchPlan
+from lt_det.data.stream import BatchPlan
 from lt_det.engine.class_rates_report import ClassRatesReport
 from lt_det.engine.feature_bank import FeatureBank, prepare_classifier
 from lt_det.engine.meta_trainer import build_meta_step
+from lt_det.modeling.roi_recorder import RoIs
 
-__all__ = ["train_classifier_and_rates"]
+__all__ = ["meta_batches", "train_classifier_and_rates"]
 
 
 def train_classifier_and_rates(
@@ -37,20 +40,38 @@ def train_classifier_and_rates(
     """
     _, optimizer, scheduler = prepare_classifier(cfg, model)
     seed = max(cfg.SEED, 0)
-    plan, meta_plan = (
-        build_batch_plan(cfg, dataset_dicts, seed),
-        build_meta_plan(cfg, dataset_dicts, seed),
-    )
+    plan = build_batch_plan(cfg, dataset_dicts, seed)
     step = build_meta_step(cfg, model, optimizer, plan)
-    generator = torch.Generator().manual_seed(seed)
     report = ClassRatesReport(step, model, cfg)
+    batches = meta_batches(cfg, bank, plan, dataset_dicts, seed)
     with EventStorage() as storage:
-        batches = itertools.islice(zip(plan, meta_plan, strict=False), cfg.SOLVER.MAX_ITER)
-        for iteration, (places, meta_places) in enumerate(batches):
-            train = bank.rois((place.index for place in places), generator)
-            meta = bank.rois((place.index for place in meta_places), generator)
-            step.look_ahead([train], [meta], [{"place": place} for place in places])
+        for iteration, batch in enumerate(itertools.islice(batches, cfg.SOLVER.MAX_ITER)):
+            step.look_ahead(*batch)
             step.commit(iteration)
             scheduler.step()
             storage.step()
     report.after_train()
+
+
+def meta_batches(
+    cfg: CfgNode,
+    bank: FeatureBank,
+    plan: BatchPlan | MetaBatchPlan,
+    dataset_dicts: Sequence[dict],
+    seed: int,
+) -> Iterator[tuple[list[RoIs], list[RoIs], list[dict]]]:
+    """Endless arguments of :meth:`MetaStep.look_ahead` from a bank.
+
+    Args:
+        cfg: the config.
+        bank: features of the training set.
+        plan: the training stream.
+        dataset_dicts: the training records, in the bank's order.
+        seed: of the meta stream and of the choice among an image's visits.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    meta_plan = build_meta_plan(cfg, dataset_dicts, seed)
+    for places, meta_places in zip(plan, meta_plan, strict=False):
+        train = bank.rois((place.index for place in places), generator)
+        meta = bank.rois((place.index for place in meta_places), generator)
+        yield [train], [meta], [{"place": place} for place in places]
