@@ -32,6 +32,7 @@ __all__ = [
     "machine",
     "one_thread",
     "peak_memory",
+    "time_interleaved",
     "time_pairs",
     "time_rounds",
 ]
@@ -156,16 +157,30 @@ def time_pairs(
     """
     if pairs < 1 or warmup < 0:
         raise ValueError(f"Expected `pairs` >= 1 and `warmup` >= 0, but got {pairs} and {warmup}")
-    seconds = np.empty((pairs, 2))
-    for pair in range(-warmup, pairs):
-        order = (0, 1) if pair % 2 == 0 else (1, 0)
-        for side in order:
-            step = (ours, baseline)[side]
-            start = clock()
-            step()
-            if pair >= 0:
-                seconds[pair, side] = clock() - start
+    seconds = time_interleaved((ours, baseline), rounds=pairs, warmup=warmup, clock=clock)
     return seconds[:, 0], seconds[:, 1]
+
+
+def time_interleaved(
+    steps: Sequence[Step],
+    *,
+    rounds: int = 10,
+    warmup: int = 1,
+    clock: Callable[[], float] = time.process_time,
+) -> np.ndarray:
+    """Seconds (rounds, S) of S steps, each run once a round, every other round backwards.
+
+    See :func:`time_pairs`, which is this with two sides.
+    """
+    seconds = np.empty((rounds, len(steps)))
+    for number in range(-warmup, rounds):
+        sides = range(len(steps))
+        for side in sides if number % 2 == 0 else reversed(sides):
+            start = clock()
+            steps[side]()
+            if number >= 0:
+                seconds[number, side] = clock() - start
+    return seconds
 
 
 def time_rounds(

@@ -10,6 +10,7 @@ from detectron2.data import DatasetMapper, build_detection_test_loader
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Sampler
 
+from lt_det.data.class_lists import ClassLists
 from lt_det.data.lvis_builtin import load_builtin_test_set
 from lt_det.data.meta_sampler import GroupedImages, MetaBatchPlan
 from lt_det.data.samplers import ClassAwareTrainingSampler, build_train_sampler, repeat_factors
@@ -79,10 +80,7 @@ def build_batch_plan(
     if cfg.SOLVER.META.NAME != "MetaSampler":
         return BatchPlan(build_train_sampler(cfg, dataset_dicts, seed), batch_size, is_wide)
     num_classes = cfg.MODEL.ROI_HEADS.NUM_CLASSES
-    classes = [
-        sorted({a["category_id"] for a in record["annotations"] if not a.get("iscrowd", 0)})
-        for record in dataset_dicts
-    ]
+    classes = ClassLists.from_dicts(dataset_dicts)
     images = GroupedImages(classes, _base_factors(cfg, dataset_dicts), is_wide, num_classes)
     return MetaBatchPlan(images, batch_size, num_classes, seed, cfg.SOLVER.META.SAMPLER.LAG)
 

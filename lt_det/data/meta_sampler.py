@@ -15,6 +15,7 @@ import torch
 from detectron2.utils import comm
 from torch.utils.data import Sampler
 
+from lt_det.data.class_lists import ClassLists
 from lt_det.data.meta_sampling import ImageDistribution, score_function_gradient
 from lt_det.data.stream import Place
 from lt_det.distributed import sum_over_ranks
@@ -43,6 +44,7 @@ class GroupedImages:
         kind: Sequence[int] | None,
         num_classes: int,
     ):
+        image_classes = ClassLists.of(image_classes)
         number = len(image_classes)
         kind = torch.zeros(number, dtype=torch.long) if kind is None else torch.as_tensor(kind)
         self._whole = ImageDistribution(image_classes, repeat_factors, num_classes)
@@ -50,7 +52,7 @@ class GroupedImages:
         self._parts: list[tuple[torch.Tensor, ImageDistribution]] = []
         for value in kind.unique():
             images = (kind == value).nonzero()[:, 0]
-            classes = [image_classes[i] for i in images.tolist()]
+            classes = image_classes.select(images.numpy())
             part = ImageDistribution(classes, repeat_factors[images], num_classes)
             self._parts.append((images, part))
         self._part_of = torch.empty(number, dtype=torch.long)

@@ -19,7 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import numpy as np
 import torch
+
+from lt_det.data.class_lists import ClassLists
 
 __all__ = ["ImageDistribution", "score_function_gradient"]
 
@@ -47,11 +50,13 @@ class ImageDistribution:
     ):
         self.num_images, self.num_classes = len(image_classes), num_classes
         repeat_factors = torch.as_tensor(repeat_factors, dtype=torch.float64)
+        image_classes = ClassLists.of(image_classes)
         _check(image_classes, repeat_factors, num_classes)
-        lists = [list(classes) or [num_classes] for classes in image_classes]
         # Pairs of a picture and a class in it, picture by picture.
-        self._class = torch.tensor([c for classes in lists for c in classes])
-        self._num_pairs = torch.tensor([len(classes) for classes in lists])
+        class_ids, lengths = image_classes.class_ids, image_classes.lengths
+        ends = lengths.cumsum()[lengths == 0]
+        self._class = torch.from_numpy(np.insert(class_ids, ends, num_classes))
+        self._num_pairs = torch.from_numpy(lengths.clip(min=1))
         self._first_pair = self._num_pairs.cumsum(0) - self._num_pairs
         #: r(I) / |C(I)|, (N,), what a picture adds to the mass of each of its classes.
         self._mass = repeat_factors / self._num_pairs
@@ -173,9 +178,7 @@ def score_function_gradient(
     return scores.to(values).T @ (weighted - ratios * baseline)
 
 
-def _check(
-    image_classes: Sequence[Collection[int]], repeat_factors: torch.Tensor, num_classes: int
-) -> None:
+def _check(image_classes: ClassLists, repeat_factors: torch.Tensor, num_classes: int) -> None:
     if repeat_factors.shape != (len(image_classes),) or not len(image_classes):
         raise ValueError(
             f"Expected `repeat_factors` of {len(image_classes)} pictures (at least one), but got "
@@ -186,11 +189,15 @@ def _check(
             f"Expected `repeat_factors` to be finite and > 0, but picture {index} has "
             f"{repeat_factors[index]}"
         )
-    for index, classes in enumerate(image_classes):
-        if len(set(classes)) != len(classes):
-            raise ValueError(f"`image_classes`: picture {index} names a class twice: {classes}")
-        if classes and not 0 <= min(classes) <= max(classes) < num_classes:
-            raise ValueError(
-                f"`image_classes`: expected classes in [0, {num_classes}), but picture {index} "
-                f"has {classes}: NUM_CLASSES does not fit the data set"
-            )
+    class_ids, images = image_classes.class_ids, image_classes.images
+    for index in images[(class_ids < 0) | (class_ids >= num_classes)][:1]:
+        raise ValueError(
+            f"`image_classes`: expected classes in [0, {num_classes}), but picture {index} "
+            f"has {image_classes[index]}: NUM_CLASSES does not fit the data set"
+        )
+    pairs = np.sort(images * num_classes + class_ids)
+    for pair in pairs[1:][pairs[1:] == pairs[:-1]][:1]:
+        index = int(pair) // num_classes
+        raise ValueError(
+            f"`image_classes`: picture {index} names a class twice: {image_classes[index]}"
+        )

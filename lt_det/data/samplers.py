@@ -25,6 +25,7 @@ from detectron2.utils import comm
 from fvcore.common.registry import Registry
 from torch.utils.data import Sampler
 
+from lt_det.data.class_lists import ClassLists
 from lt_det.registry import kwargs_from_node, lookup
 from lt_det.seeding import seeded
 
@@ -82,27 +83,18 @@ class ClassAwareTrainingSampler(Sampler):
         self._rank = comm.get_rank()
         self._world_size = comm.get_world_size()
         self._num_images = len(dataset_dicts)
-        pairs = np.array(
-            sorted(
-                {
-                    (annotation["category_id"], index)
-                    for index, record in enumerate(dataset_dicts)
-                    for annotation in record["annotations"]
-                    if not annotation.get("iscrowd", 0)
-                }
-            ),
-            dtype=np.int64,
-        ).reshape(-1, 2)
-        if not len(pairs):
+        lists = ClassLists.from_dicts(dataset_dicts)
+        class_ids = lists.class_ids
+        if not len(class_ids):
             raise ValueError("ClassAwareTrainingSampler needs at least one annotated image")
-        if pairs[0, 0] < 0 or pairs[-1, 0] >= num_classes:
+        if class_ids.min() < 0 or class_ids.max() >= num_classes:
             raise ValueError(
                 f"Expected every category_id to be in [0, {num_classes}), but they reach from "
-                f"{pairs[0, 0]} to {pairs[-1, 0]}: NUM_CLASSES does not fit the data set"
+                f"{class_ids.min()} to {class_ids.max()}: NUM_CLASSES does not fit the data set"
             )
         # Images of class c are self._images[start[c] : start[c] + image_count[c]].
-        self._images = torch.from_numpy(pairs[:, 1].copy())
-        self._image_count = torch.from_numpy(np.bincount(pairs[:, 0], minlength=num_classes))
+        self._images = torch.from_numpy(lists.images[class_ids.argsort(kind="stable")])
+        self._image_count = torch.from_numpy(np.bincount(class_ids, minlength=num_classes))
         self._start = self._image_count.cumsum(0) - self._image_count
         weight = self._image_count.double().pow(power) * (self._image_count > 0)
         self._class_rate = weight / weight.sum()
