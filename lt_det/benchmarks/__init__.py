@@ -22,8 +22,14 @@ __all__ = ["benchmark_names", "run_benchmark"]
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
+_IGNORED_WARNINGS = (
+    "`torch.jit.script` is deprecated",
+    "pkg_resources is deprecated",
+    "torch.meshgrid: in an upcoming release",
+)
+
 # Modules of this folder that are no benchmarks.
-_HELPERS = ("timing",)
+_HELPERS = ("meta_sides", "meta_streams", "three_forwards", "timing")
 
 
 def benchmark_names() -> list[str]:
@@ -44,7 +50,7 @@ def run_benchmark(name: str, quick: bool = False) -> BenchmarkResult:
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"Unknown benchmark {name!r}. There are: {', '.join(names)}.{hint}")
     with warnings.catch_warnings():
-        # Detectron2 and fvcore on import; nothing that someone who measures can act upon.
-        warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
-        module = importlib.import_module(f"{__name__}.{name}")
-    return module.run(quick)
+        # Detectron2's and fvcore's; nothing that someone who measures can act upon.
+        for message in _IGNORED_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        return importlib.import_module(f"{__name__}.{name}").run(quick)
