@@ -10,18 +10,21 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import logging
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
-from pycocotools import mask as mask_api
+from detectron2.utils.logger import log_first_n
+
+from lt_det.data.instances import MalformedError, describe_dropped, instances_of
 
 __all__ = [
     "class_of",
     "contiguous_classes",
+    "naming_the_file",
     "read_annotation_file",
     "register_annotation_file",
     "standard_records",
@@ -68,6 +71,8 @@ def standard_records(
 ) -> list[dict]:
     """Detectron2's standard dicts of a file's content, one an image, sorted by image id.
 
+    What teaches nothing is dropped with one warning a file (:mod:`lt_det.data.instances`).
+
     Args:
         content: of :func:`read_annotation_file`.
         json_file: for messages.
@@ -91,10 +96,14 @@ def standard_records(
     unknown = set(annotations) - set(known)
     if unknown:
         raise ValueError(f"{json_file}: annotations of unknown image ids {sorted(unknown)[:10]}")
-    return [
-        _record(image, annotations[image["id"]], image_root, id_map, json_file)
+    dropped = Counter()
+    records = [
+        _record(image, annotations[image["id"]], image_root, id_map, json_file, dropped)
         for image in sorted(content["images"], key=lambda image: image["id"])
     ]
+    if dropped:
+        _warn_of_dropped(dropped, json_file, dataset_name)
+    return records
 
 
 def read_annotation_file(json_file: str) -> dict:
@@ -123,6 +132,23 @@ def read_annotation_file(json_file: str) -> dict:
     return content
 
 
+@contextlib.contextmanager
+def naming_the_file(json_file: str, dataset_name: str | None) -> Iterator[None]:
+    """Where a file's entries are read: turns what they lack into an error that names the file.
+
+    Raises:
+        ValueError: if an entry lacks a key or holds something of another kind than expected.
+    """
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(
+            f"{json_file} is broken: an entry lacks {error}. {_advice(dataset_name)}"
+        ) from error
+    except (MalformedError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{json_file} is broken: {error}. {_advice(dataset_name)}") from error
+
+
 def class_of(category_id: int, id_map: dict[int, int], image: dict, json_file: str) -> int:
     """The class of a category id that an image refers to.
 
@@ -137,6 +163,20 @@ def class_of(category_id: int, id_map: dict[int, int], image: dict, json_file: s
     return id_map[category_id]
 
 
+def _warn_of_dropped(dropped: Counter, json_file: str, dataset_name: str | None) -> None:
+    message = (
+        f"{json_file}: left out {describe_dropped(dropped)}. They are neither trained on nor "
+        f"counted; evaluation reads the file itself. {_advice(dataset_name)}"
+    )
+    # A file is loaded several times in a training.
+    log_first_n(logging.WARNING, message, key="message", name=__name__)
+
+
+def _advice(dataset_name: str | None) -> str:
+    command = f"`python tools/inspect_dataset.py {dataset_name or 'NAME'}`"
+    return f"{command} lists everything that is wrong with the file"
+
+
 def _unique_ids(entries: list[dict], section: str, source: str) -> Counter:
     ids = Counter(entry["id"] for entry in entries)
     repeated = sorted(entry_id for entry_id, count in ids.items() if count > 1)
@@ -145,33 +185,15 @@ def _unique_ids(entries: list[dict], section: str, source: str) -> Counter:
     return ids
 
 
-def _record(image: dict, annotations: list[dict], image_root: str, id_map: dict, source) -> dict:
+def _record(image: dict, annotations: list[dict], image_root: str, id_map: dict, source, dropped):
+    classes = [class_of(a["category_id"], id_map, image, source) for a in annotations]
     return {
         "file_name": os.path.join(image_root, _file_name(image, source)),
         "image_id": image["id"],
         "height": image["height"],
         "width": image["width"],
-        "annotations": [
-            {
-                "bbox": annotation["bbox"],
-                "bbox_mode": BoxMode.XYWH_ABS,
-                "category_id": class_of(annotation["category_id"], id_map, image, source),
-                **({"iscrowd": annotation["iscrowd"]} if "iscrowd" in annotation else {}),
-                **_segmentation(annotation),
-            }
-            for annotation in annotations
-        ],
+        "annotations": instances_of(image, annotations, classes, dropped),
     }
-
-
-def _segmentation(annotation: dict) -> dict:
-    """Polygons or compressed RLE, which is all Detectron2's mapper decodes; none for a box."""
-    segmentation = annotation.get("segmentation")
-    if not segmentation:
-        return {}
-    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], list):
-        segmentation = mask_api.frPyObjects(segmentation, *segmentation["size"])
-    return {"segmentation": segmentation}
 
 
 def _file_name(image: dict, source: str) -> str:

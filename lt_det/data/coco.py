@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 from lt_det.data.annotation_file import (
+    naming_the_file,
     read_annotation_file,
     register_annotation_file,
     standard_records,
@@ -37,7 +38,8 @@ def load_coco_format(
     """Load a COCO-format annotation file into Detectron2's standard dicts.
 
     Sparse category ids, polygons, compressed and uncompressed RLE, crowds (``iscrowd``) and
-    pictures without annotations are all kept.
+    pictures without annotations are all kept; dropped, with a warning, is what
+    :mod:`lt_det.data.instances` lists.
 
     Args:
         json_file: annotation file.
@@ -49,9 +51,10 @@ def load_coco_format(
 
     Raises:
         FileNotFoundError: if ``json_file`` is missing.
-        ValueError: if it is not valid JSON or an annotation refers to what does not exist.
+        ValueError: if it is broken or an annotation refers to what does not exist.
     """
     content = read_annotation_file(json_file)
-    records = standard_records(content, json_file, image_root, dataset_name)
+    with naming_the_file(json_file, dataset_name):
+        records = standard_records(content, json_file, image_root, dataset_name)
     logger.info("Loaded %d images in the COCO format from %s", len(records), json_file)
     return records

@@ -7,6 +7,7 @@ import logging
 from lt_det.data.annotation_file import (
     class_of,
     contiguous_classes,
+    naming_the_file,
     read_annotation_file,
     register_annotation_file,
     standard_records,
@@ -36,6 +37,8 @@ def load_lvis_format(
 ) -> list[dict]:
     """Load an LVIS-format annotation file into Detectron2's standard dicts.
 
+    Dropped, with a warning, is what :mod:`lt_det.data.instances` lists.
+
     Args:
         json_file: annotation file.
         image_root: see :func:`register_lvis_format`.
@@ -47,15 +50,16 @@ def load_lvis_format(
 
     Raises:
         FileNotFoundError: if ``json_file`` is missing.
-        ValueError: if it is not valid JSON or an annotation refers to what does not exist.
+        ValueError: if it is broken or an annotation refers to what does not exist.
     """
     content = read_annotation_file(json_file)
-    records = standard_records(content, json_file, image_root, dataset_name)
-    id_map = contiguous_classes(content, json_file)
-    images = {image["id"]: image for image in content["images"]}
-    for record in records:
-        image = images[record["image_id"]]
-        for key in FEDERATED_LISTS:
-            record[key] = [class_of(c, id_map, image, json_file) for c in image.get(key, ())]
+    with naming_the_file(json_file, dataset_name):
+        records = standard_records(content, json_file, image_root, dataset_name)
+        id_map = contiguous_classes(content, json_file)
+        images = {image["id"]: image for image in content["images"]}
+        for record in records:
+            image = images[record["image_id"]]
+            for key in FEDERATED_LISTS:
+                record[key] = [class_of(c, id_map, image, json_file) for c in image.get(key, ())]
     logger.info("Loaded %d images in the LVIS format from %s", len(records), json_file)
     return records

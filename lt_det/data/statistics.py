@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 # Value of DATASETS.CLASS_STATS_FILE for a model that takes its statistics from its checkpoint.
 FROM_CHECKPOINT = "checkpoint"
 # Part of the cache key: raise it when counting changes.
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 
 
 def training_dicts(cfg: CfgNode) -> list[dict]:
