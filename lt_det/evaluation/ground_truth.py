@@ -1,11 +1,12 @@
 """Reading ground truth for an official API, which itself would say little about a bad file."""
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["check_entries", "check_ground_truth", "read_ground_truth"]
+__all__ = ["check_entries", "check_ground_truth", "check_masks", "read_ground_truth"]
 
 
 def read_ground_truth(path: str | os.PathLike) -> dict[str, Any]:
@@ -82,3 +83,28 @@ def check_entries(
         if entry["id"] in ids:
             raise ValueError(f"'{path}': id {entry['id']} occurs twice in '{section}'.")
         ids.add(entry["id"])
+
+
+def check_masks(annotations: Sequence[dict], path: str | os.PathLike) -> None:
+    """Refuse masks on which pycocotools fails in the midst of an evaluation, naming none.
+
+    Raises:
+        ValueError: naming the file, the annotation and what to do.
+    """
+    for annotation in annotations:
+        segmentation = annotation.get("segmentation")
+        if not _is_readable(segmentation):
+            raise ValueError(
+                f"'{path}': pycocotools cannot read the mask of annotation {annotation['id']}, "
+                f"{segmentation!r:.60}. Mend the file (tools/inspect_dataset.py lists everything "
+                "that is wrong with it), or evaluate boxes alone with MODEL.MASK_ON False."
+            )
+
+
+def _is_readable(segmentation: Any) -> bool:
+    """RLE, or polygons of which the first has three points; NaN takes all memory."""
+    if isinstance(segmentation, dict):
+        return "size" in segmentation and "counts" in segmentation
+    if not (isinstance(segmentation, list) and segmentation and isinstance(segmentation[0], list)):
+        return False
+    return len(segmentation[0]) > 4 and all(math.isfinite(sum(p)) for p in segmentation)

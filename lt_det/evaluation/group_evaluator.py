@@ -20,6 +20,7 @@ from detectron2.utils.file_io import PathManager
 
 from lt_det.evaluation import group_metrics, report
 from lt_det.evaluation.detections import ImageDetections, write_predictions
+from lt_det.evaluation.ground_truth import check_masks
 from lt_det.evaluation.matches import Matches
 
 TASKS = ("bbox", "segm")
@@ -146,7 +147,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
             image was processed, and when the annotation file has no annotations.
 
         Raises:
-            ValueError: if masks are to be evaluated and some detections have none.
+            ValueError: if masks are to be evaluated, and some are missing or cannot be read.
         """
         detections = self._gather()
         if self._distributed and not comm.is_main_process():
@@ -190,6 +191,8 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
     def _evaluate_tasks(
         self, detections: list[ImageDetections], tasks: Sequence[str]
     ) -> dict[str, dict[str, float]]:
+        if "segm" in tasks:
+            check_masks(self._ground_truth.dataset["annotations"], self._json_file)
         results, columns = OrderedDict(), {}
         for task in tasks:
             start = time.perf_counter()
