@@ -14,8 +14,9 @@ from lt_det.data.class_lists import ClassLists
 from lt_det.data.lvis_builtin import load_builtin_test_set
 from lt_det.data.meta_sampler import GroupedImages, MetaBatchPlan
 from lt_det.data.samplers import ClassAwareTrainingSampler, build_train_sampler, repeat_factors
-from lt_det.data.statistics import check_num_classes, training_dicts
+from lt_det.data.statistics import check_num_classes, training_sets
 from lt_det.data.stream import BatchPlan, ResumableLoader, SeededDataset
+from lt_det.data.training_masks import check_training_masks
 from lt_det.seeding import derived_seed
 
 __all__ = [
@@ -38,10 +39,10 @@ def build_train_loader(cfg: CfgNode, mapper: Callable | None = None) -> Resumabl
         mapper: as in Detectron2; None is its DatasetMapper.
 
     Raises:
-        ValueError: if ``NUM_CLASSES`` is not the data set's, or the batch cannot be divided among
-            the processes.
+        ValueError: if ``NUM_CLASSES`` is not the data set's, if Detectron2's mapper cannot read its
+            masks, or if the batch cannot be divided among the processes.
     """
-    dataset_dicts, seed = _records_and_seed(cfg)
+    dataset_dicts, seed = _records_and_seed(cfg, mapper)
     plan = build_batch_plan(cfg, dataset_dicts, seed)
     return _build_loader(cfg, dataset_dicts, mapper, seed, plan)
 
@@ -56,7 +57,7 @@ def build_meta_loader(cfg: CfgNode, mapper: Callable | None = None) -> Resumable
     Raises:
         ValueError: as :func:`build_train_loader`, or if no training picture has an object.
     """
-    dataset_dicts, seed = _records_and_seed(cfg)
+    dataset_dicts, seed = _records_and_seed(cfg, mapper)
     plan = build_meta_plan(cfg, dataset_dicts, seed)
     return _build_loader(cfg, dataset_dicts, mapper, derived_seed(seed, _META_STREAM), plan)
 
@@ -124,8 +125,12 @@ def _base_factors(cfg: CfgNode, dataset_dicts: Sequence[dict]) -> torch.Tensor:
     )
 
 
-def _records_and_seed(cfg: CfgNode) -> tuple[list[dict], int]:
-    dataset_dicts = training_dicts(cfg)
+def _records_and_seed(cfg: CfgNode, mapper: Callable | None) -> tuple[list[dict], int]:
+    dataset_dicts = []
+    for name, records in training_sets(cfg):
+        if mapper is None:
+            check_training_masks(cfg, records, name)
+        dataset_dicts += records
     check_num_classes(cfg.DATASETS.TRAIN, cfg.MODEL.ROI_HEADS.NUM_CLASSES)
     return dataset_dicts, cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
 

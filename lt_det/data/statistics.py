@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -16,7 +16,13 @@ from lt_det.class_stats import ClassStats
 from lt_det.data.lvis_builtin import with_contiguous_federated_lists
 from lt_det.data.register import register_from_config
 
-__all__ = ["FROM_CHECKPOINT", "class_stats_from_config", "compute_class_stats", "training_dicts"]
+__all__ = [
+    "FROM_CHECKPOINT",
+    "class_stats_from_config",
+    "compute_class_stats",
+    "training_dicts",
+    "training_sets",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +33,12 @@ _CACHE_VERSION = 2
 
 
 def training_dicts(cfg: CfgNode) -> list[dict]:
-    """Dicts of ``DATASETS.TRAIN``, filtered as Detectron2's training loader does.
+    """Dicts of all sets of ``DATASETS.TRAIN``; see :func:`training_sets`."""
+    return [record for _, records in training_sets(cfg) for record in records]
+
+
+def training_sets(cfg: CfgNode) -> Iterator[tuple[str, list[dict]]]:
+    """Name and dicts of each set of ``DATASETS.TRAIN``, filtered as Detectron2's loader does.
 
     ``neg_category_ids`` and ``not_exhaustive_category_ids`` are classes in [0, K) for every LVIS
     set, Detectron2's own included.
@@ -40,8 +51,6 @@ def training_dicts(cfg: CfgNode) -> list[dict]:
         raise ValueError("DATASETS.TRAIN is empty: name the training sets in it")
     with_proposals = cfg.MODEL.LOAD_PROPOSALS
     proposal_files = cfg.DATASETS.PROPOSAL_FILES_TRAIN if with_proposals else [None] * len(names)
-    dicts = []
-    # One by one, to know which set a record is of.
     for name, proposal_file in zip(names, proposal_files, strict=True):
         records = get_detection_dataset_dicts(
             name,
@@ -51,8 +60,7 @@ def training_dicts(cfg: CfgNode) -> list[dict]:
             else 0,
             proposal_files=[proposal_file] if with_proposals else None,
         )
-        dicts += with_contiguous_federated_lists(records, name)
-    return dicts
+        yield name, with_contiguous_federated_lists(records, name)
 
 
 def class_stats_from_config(cfg: CfgNode) -> ClassStats | None:
