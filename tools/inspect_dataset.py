@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Check a registered data set, print what it contains and plot its class distribution.
 
-python tools/inspect_dataset.py NAME [--config-file CONFIG] [--output DIR] [--thresholds 10 100]
+python tools/inspect_dataset.py NAME [--config-file CONFIG] [--pictures] [--output DIR]
+                                     [--thresholds 10 100]
 
 Everything that is wrong with a file in COCO or LVIS format is listed at once. A config file adds
-the data sets of its DATASETS.REGISTER and the number of classes of its model.
+the data sets of its DATASETS.REGISTER, and what its model asks of the file.
 """
 
 import argparse
@@ -13,7 +14,8 @@ import sys
 from detectron2.config import get_cfg
 
 from lt_det.config import add_lt_det_config
-from lt_det.data.inspection import LVIS_THRESHOLDS, inspect_dataset
+from lt_det.data.inspection import inspect_dataset
+from lt_det.data.needs import group_thresholds, merge_config_file, needs_of_config
 from lt_det.data.register import register_from_config
 
 
@@ -24,14 +26,17 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     parser.add_argument("name", metavar="NAME", help="registered name of the data set")
     parser.add_argument("--config-file", metavar="CONFIG", help="config of a training on it")
+    parser.add_argument(
+        "--pictures", action="store_true", help="open the header of every picture and check it"
+    )
     parser.add_argument("--output", default="output/inspect", metavar="DIR", help="for the plot")
     parser.add_argument(
         "--thresholds",
         type=int,
         nargs=2,
-        default=LVIS_THRESHOLDS,
         metavar=("RARE", "COMMON"),
-        help="image counts that end the rare and the common group (default: 10 100)",
+        help="image counts that end the rare and the common group (default: the frequency of an "
+        "LVIS-format file; for others the config's DATASETS.GROUP_THRESHOLDS, or 10 100)",
     )
     return parser.parse_args(argv)
 
@@ -42,16 +47,20 @@ def main(argv=None) -> int:
     cfg = get_cfg()
     # Registers the data sets that come with lt_det too.
     add_lt_det_config(cfg)
-    num_classes = None
+    needs, thresholds = None, args.thresholds and tuple(args.thresholds)
     try:
         if args.config_file:
-            cfg.merge_from_file(args.config_file)
+            merge_config_file(cfg, args.config_file)
             register_from_config(cfg)
-            num_classes = cfg.MODEL.ROI_HEADS.NUM_CLASSES
-        print(inspect_dataset(args.name, args.output, tuple(args.thresholds), num_classes))
+            needs = needs_of_config(cfg, args.name)
+            thresholds = thresholds or group_thresholds(cfg, args.name)
+        print(inspect_dataset(args.name, args.output, thresholds, needs, args.pictures))
     except (FileNotFoundError, ValueError) as error:
         print(f"inspect_dataset.py: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\ninspect_dataset.py: interrupted", file=sys.stderr)
+        return 130
     return 0
 
 

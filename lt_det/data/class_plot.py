@@ -20,6 +20,7 @@ def plot_class_distribution(
     path: str | Path,
     thresholds: tuple[int, int] = LVIS_THRESHOLDS,
     title: str = "",
+    groups: np.ndarray | None = None,
 ) -> None:
     """Draw image and instance counts of the classes, sorted by image count, on a log scale.
 
@@ -28,12 +29,14 @@ def plot_class_distribution(
         path: where to write the picture; its folder is created.
         thresholds: image counts that end the rare and the common group, drawn as lines.
         title: above the plot.
+        groups: group of each class (K,), if not by the thresholds, which are not drawn then.
     """
     # Imported here and used without pyplot: reading counts needs no plotting, and no display.
     from matplotlib.figure import Figure
 
     order = np.argsort(-stats.image_count, kind="stable")
-    groups = stats.groups(thresholds)[order]
+    by_thresholds = groups is None
+    groups = (stats.groups(thresholds) if by_thresholds else groups)[order]
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.add_subplot()
     ranks = np.arange(1, stats.num_classes + 1)
@@ -47,7 +50,7 @@ def plot_class_distribution(
             color=GROUP_COLORS[name],
             label=f"images, {name} ({of_group.sum()} classes)",
         )
-    for threshold in thresholds:
+    for threshold in thresholds if by_thresholds else ():
         axes.axhline(threshold, color="0.4", linewidth=0.8, linestyle="--")
         axes.annotate(
             f"{threshold} images", (1, threshold), xycoords=("axes fraction", "data"),

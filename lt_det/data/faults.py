@@ -6,36 +6,22 @@ mends it once. Pictures are looked for, and not opened.
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from tabulate import tabulate
+from lt_det.data.fault import Fault, is_id, is_positive
+from lt_det.data.needs import Needs
+from lt_det.data.object_faults import box_faults, mask_faults, normalised_faults
 
-__all__ = ["Fault", "find_faults", "format_faults"]
+__all__ = ["find_faults", "picture_paths"]
 
-_NUM_EXAMPLES = 3
 _SECTIONS = ("images", "categories", "annotations")
-# Boxes are rounded when they are written; more than this outside a picture is a fault.
-_SLACK = 2.0
-
-
-class Fault(NamedTuple):
-    """One thing that is wrong.
-
-    Attributes:
-        kind: what is wrong, the same words for all faults of the kind.
-        where: which entry, with its value.
-    """
-
-    kind: str
-    where: str
 
 
 def find_faults(
-    content: Any, image_root: str, *, is_lvis: bool = False, num_classes: int | None = None
+    content: Any, image_root: str, *, is_lvis: bool = False, needs: Needs | None = None
 ) -> Iterator[Fault]:
     """Search an annotation file's content.
 
@@ -43,11 +29,12 @@ def find_faults(
         content: the parsed JSON.
         image_root: folder of the pictures.
         is_lvis: check what LVIS's format has beyond COCO's too.
-        num_classes: ``MODEL.ROI_HEADS.NUM_CLASSES``, if it is known.
+        needs: what the file is for.
 
     Yields:
         Faults, in the order of the file's sections.
     """
+    needs = needs or Needs()
     if not isinstance(content, dict):
         yield Fault("file is no dictionary of sections", f"a {type(content).__name__}")
         return
@@ -59,25 +46,37 @@ def find_faults(
         elif not isinstance(entries[section], list):
             yield Fault("section is no list", section)
             entries[section] = []
-    images = {i["id"]: i for i in entries["images"] if isinstance(i, dict) and "id" in i}
-    categories = {c["id"]: c for c in entries["categories"] if isinstance(c, dict) and "id" in c}
-    yield from _category_faults(entries["categories"], is_lvis, num_classes)
+    images, categories = _by_id(entries["images"]), _by_id(entries["categories"])
+    yield from _category_faults(entries["categories"], is_lvis, needs.num_classes)
     yield from _image_faults(entries["images"], image_root)
-    yield from _annotation_faults(entries["annotations"], images, categories, is_lvis)
+    if not entries["annotations"]:
+        yield from _emptiness_faults(content, needs)
+    yield from _annotation_faults(entries["annotations"], images, categories, is_lvis, needs)
     if is_lvis:
         yield from _federated_faults(entries, categories)
 
 
-def format_faults(faults: Iterable[Fault]) -> str:
-    """A table of kinds with their number and the first examples; "" without faults."""
-    examples: dict[str, list[str]] = {}
-    number = Counter()
-    for fault in faults:
-        number[fault.kind] += 1
-        if number[fault.kind] <= _NUM_EXAMPLES:
-            examples.setdefault(fault.kind, []).append(fault.where)
-    rows = [[kind, number[kind], "; ".join(where)] for kind, where in examples.items()]
-    return tabulate(rows, ("fault", "number", "such as"), tablefmt="pipe") if rows else ""
+def picture_paths(image: Mapping, image_root: str) -> list[str]:
+    """Where a picture may lie: by its name or, as in LVIS, by the end of its address."""
+    names = []
+    if "file_name" in image:
+        name = str(image["file_name"])
+        # LVIS v0.5 still has the COCO 2014 names; the pictures are those of 2017.
+        names.append(name[-len("000000000000.jpg") :] if name.startswith("COCO_") else name)
+    if "coco_url" in image:
+        names.append(os.path.join(*str(image["coco_url"]).split("/")[-2:]))
+    return [os.path.join(image_root, name) for name in names]
+
+
+def _by_id(entries: list) -> dict[Any, dict]:
+    return {e["id"]: e for e in entries if isinstance(e, dict) and is_id(e.get("id"))}
+
+
+def _emptiness_faults(content: Mapping, needs: Needs) -> Iterator[Fault]:
+    """A file that lists pictures alone is a test set's, unless it is trained on."""
+    looks_like_test_set = "annotations" not in content
+    if needs.is_training or (needs.is_training is None and not looks_like_test_set):
+        yield Fault("no annotations", "there is nothing to train on")
 
 
 def _entry_faults(entries: list, section: str, keys: tuple[str, ...]) -> Iterator[Fault]:
@@ -91,8 +90,16 @@ def _entry_faults(entries: list, section: str, keys: tuple[str, ...]) -> Iterato
         if missing:
             name = entry.get("id", f"number {position}")
             yield Fault(f"entry of {section} lacks keys", f"{name}: {', '.join(missing)}")
-        if "id" in entry:
+        if "id" in entry and not is_id(entry["id"]):
+            yield Fault(
+                f"id is neither number nor text in {section}",
+                f"number {position}: {entry['id']!r:.40}",
+            )
+        elif "id" in entry:
             ids[entry["id"]] += 1
+    if len({isinstance(entry_id, str) for entry_id in ids}) > 1:
+        text = next(entry_id for entry_id in ids if isinstance(entry_id, str))
+        yield Fault(f"ids are numbers and text in {section}", f"such as {text!r}")
     for entry_id, count in ids.items():
         if count > 1:
             yield Fault(f"id occurs more than once in {section}", f"{entry_id}, {count} times")
@@ -131,10 +138,10 @@ def _image_faults(entries: list, image_root: str) -> Iterator[Fault]:
         return
     for image in (i for i in entries if isinstance(i, dict)):
         for key in ("height", "width"):
-            if key in image and not _is_positive(image[key]):
+            if key in image and not is_positive(image[key]):
                 name = f"image {image.get('id')}"
                 yield Fault("size is no positive number", f"{name}: {image[key]!r}")
-        paths = [os.path.join(image_root, name) for name in _file_names(image)]
+        paths = picture_paths(image, image_root)
         if not paths:
             yield Fault("image has neither file_name nor coco_url", f"image {image.get('id')}")
         elif not any(map(os.path.isfile, paths)):
@@ -142,89 +149,41 @@ def _image_faults(entries: list, image_root: str) -> Iterator[Fault]:
 
 
 def _annotation_faults(
-    entries: list, images: Mapping, categories: Mapping, is_lvis: bool
+    entries: list, images: Mapping, categories: Mapping, is_lvis: bool, needs: Needs
 ) -> Iterator[Fault]:
     yield from _entry_faults(entries, "annotations", ("id", "image_id", "category_id", "bbox"))
     for annotation in (a for a in entries if isinstance(a, dict)):
         name = f"annotation {annotation.get('id')}"
         for key, known in (("image_id", images), ("category_id", categories)):
-            if key in annotation and annotation[key] not in known:
+            if key in annotation and not (is_id(annotation[key]) and annotation[key] in known):
                 yield Fault(f"{key} is not in the file", f"{name}: {annotation[key]!r}")
         if is_lvis and isinstance(annotation.get("id"), int) and annotation["id"] < 1:
             yield Fault("annotation id is below 1, which the LVIS API passes over", name)
-        image = images.get(annotation.get("image_id"), {})
+        image_id = annotation.get("image_id")
+        image = images.get(image_id, {}) if is_id(image_id) else {}
         if "bbox" in annotation:
-            yield from _box_faults(annotation["bbox"], image, name)
-        yield from _segmentation_faults(annotation.get("segmentation"), image, name)
-
-
-def _box_faults(box: Any, image: Mapping, name: str) -> Iterator[Fault]:
-    if not (isinstance(box, list) and len(box) == 4 and all(_is_number(v) for v in box)):
-        yield Fault("bbox is no list of four finite numbers", f"{name}: {box}")
-        return
-    x, y, width, height = box
-    if width <= 0 or height <= 0:
-        yield Fault("bbox has no area", f"{name}: {box}")
-    elif _is_positive(image.get("width")) and _is_positive(image.get("height")):
-        right, bottom = image["width"] + _SLACK, image["height"] + _SLACK
-        if min(x, y) < -_SLACK or x + width > right or y + height > bottom:
-            size = f"{image['width']} x {image['height']}"
-            yield Fault("bbox leaves the picture", f"{name}: {box} in {size} pixels")
-
-
-def _segmentation_faults(segmentation: Any, image: Mapping, name: str) -> Iterator[Fault]:
-    if segmentation is None:
-        return
-    if isinstance(segmentation, dict):
-        size = segmentation.get("size")
-        if "counts" not in segmentation or not isinstance(size, list):
-            yield Fault("RLE lacks size or counts", name)
-        elif "height" in image and size != [image["height"], image.get("width")]:
-            expected = [image["height"], image.get("width")]
-            yield Fault("RLE has another size than its picture", f"{name}: {size} not {expected}")
-    elif not isinstance(segmentation, list):
-        yield Fault("segmentation is neither polygons nor RLE", f"{name}: {segmentation!r:.40}")
-    elif not segmentation:
-        yield Fault("segmentation is empty", name)
-    else:
-        for polygon in segmentation:
-            if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-                yield Fault("polygon has no three points", f"{name}: {polygon!r:.60}")
-            elif not all(_is_number(value) for value in polygon):
-                yield Fault("polygon holds what is no finite number", f"{name}: {polygon!r:.60}")
+            yield from box_faults(annotation["bbox"], image, name)
+        yield from mask_faults(annotation, image, needs, name)
+    yield from normalised_faults(entries)
 
 
 def _federated_faults(entries: Mapping[str, list], categories: Mapping) -> Iterator[Fault]:
     present: dict[Any, set] = {}
     for annotation in (a for a in entries["annotations"] if isinstance(a, dict)):
-        present.setdefault(annotation.get("image_id"), set()).add(annotation.get("category_id"))
+        if is_id(annotation.get("image_id")) and is_id(annotation.get("category_id")):
+            present.setdefault(annotation["image_id"], set()).add(annotation["category_id"])
     for image in (i for i in entries["images"] if isinstance(i, dict)):
-        name, seen = f"image {image.get('id')}", present.get(image.get("id"), set())
+        name, lists = f"image {image.get('id')}", {}
         for key in ("neg_category_ids", "not_exhaustive_category_ids"):
+            lists[key] = image.get(key, [])
             if key not in image and entries["annotations"]:
                 yield Fault(f"image lacks {key}", name)
-            for category_id in image.get(key, ()):
+            elif not (isinstance(lists[key], list) and all(map(is_id, lists[key]))):
+                yield Fault(f"{key} is no list of ids", f"{name}: {lists[key]!r:.40}")
+                lists[key] = []
+            for category_id in lists[key]:
                 if category_id not in categories:
                     yield Fault(f"{key} names no category of the file", f"{name}: {category_id}")
-        for category_id in seen & set(image.get("neg_category_ids", ())):
+        seen = present.get(image["id"], set()) if is_id(image.get("id")) else set()
+        for category_id in seen & set(lists["neg_category_ids"]):
             yield Fault("category is annotated and listed as absent", f"{name}: {category_id}")
-
-
-def _file_names(image: Mapping) -> list[str]:
-    """Where a picture may lie: by its name or, as in LVIS, by the end of its address."""
-    names = []
-    if "file_name" in image:
-        name = str(image["file_name"])
-        # LVIS v0.5 still has the COCO 2014 names; the pictures are those of 2017.
-        names.append(name[-len("000000000000.jpg") :] if name.startswith("COCO_") else name)
-    if "coco_url" in image:
-        names.append(os.path.join(*str(image["coco_url"]).split("/")[-2:]))
-    return names
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_positive(value: Any) -> bool:
-    return _is_number(value) and value > 0

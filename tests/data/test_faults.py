@@ -1,12 +1,16 @@
 """Every kind of bad annotation file, each with its message, and all of them at once."""
 
 import json
+from pathlib import Path
 
 import pytest
-from bad_input import BAD, DOCUMENT, document, expected_faults, faults_of, good_content
+from bad_files import BAD, BAD_FOR_A_CONFIG, expected_faults, faults_of, good_content
+from bad_input import DOCUMENT, document
 from toy_coco import write_toy_coco
 
-from lt_det.data.faults import find_faults, format_faults
+from lt_det.data.fault import format_faults
+from lt_det.data.faults import find_faults
+from lt_det.data.needs import Needs
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,7 @@ def test_a_good_file_has_no_fault(content, folder):
 @pytest.mark.parametrize("name", BAD)
 def test_each_fault_is_named_with_its_place(content, folder, name):
     BAD[name][0](content)
-    found = faults_of(content, folder, num_classes=None)
+    found = faults_of(content, folder, needs=Needs())
     assert expected_faults(name, found), found
 
 
@@ -42,10 +46,52 @@ def test_missing_section_is_named(content, folder):
     assert ("section is missing", "categories") in faults_of(content, folder)
 
 
-def test_number_of_classes_is_compared(content, folder):
-    (fault,) = faults_of(content, folder, num_classes=80)
-    assert fault.kind == "MODEL.ROI_HEADS.NUM_CLASSES differs from the file"
-    assert fault.where == "80 against 3 categories"
+@pytest.mark.parametrize("name", BAD_FOR_A_CONFIG)
+def test_faults_of_a_config_are_none_without_it(content, folder, name):
+    change, needs, kind, _ = BAD_FOR_A_CONFIG[name]
+    change(content)
+    found = faults_of(content, folder, needs=needs)
+    assert expected_faults(name, found), found
+    assert {fault.kind for fault in found} == {kind}
+    without = {fault.kind for fault in faults_of(content, folder, needs=Needs())}
+    assert without <= {"segmentation is empty"}
+
+
+def test_boxes_alone_may_have_empty_masks(content, folder):
+    for annotation in content["annotations"]:
+        annotation["segmentation"] = []
+    assert faults_of(content, folder, needs=Needs(masks=False)) == []
+
+
+def test_crowds_need_no_masks_and_may_be_rle(content, folder):
+    content["annotations"] = [a for a in content["annotations"] if a["iscrowd"]]
+    content["annotations"][0]["segmentation"] = None
+    assert faults_of(content, folder, needs=Needs(masks=True, polygons=True)) == []
+
+
+@pytest.mark.parametrize("key_is_there", [True, False])
+def test_a_set_that_is_only_tested_needs_no_annotations(content, folder, key_is_there):
+    if key_is_there:
+        content["annotations"] = []
+    else:
+        del content["annotations"]
+    assert faults_of(content, folder, needs=Needs(is_training=False)) == []
+
+
+def test_one_tiny_box_is_no_normalised_file(content, folder):
+    content["annotations"][0]["bbox"] = [0.1, 0.1, 0.5, 0.5]
+    assert faults_of(content, folder) == []
+
+
+@pytest.mark.parametrize("is_lvis", [False, True])
+def test_real_lvis_has_no_fault(is_lvis):
+    root = Path(__file__).parents[3] / "shared/data/lvis_val64"
+    path = root / "lvis_v0.5_val64.json"
+    if not path.is_file():
+        pytest.skip(f"{path} is not on this machine")
+    needs = Needs(num_classes=1230, masks=True, polygons=True, is_training=True)
+    content = json.loads(path.read_text())
+    assert list(find_faults(content, str(root / "val2017"), is_lvis=is_lvis, needs=needs)) == []
 
 
 def test_missing_folder_names_the_variable(content, folder):

@@ -1,17 +1,14 @@
-import importlib.util
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
-from toy_coco import write_toy_coco
 
 from lt_det.class_stats import ClassStats
 from lt_det.data.class_plot import plot_class_distribution
-from lt_det.data.inspection import format_summary, inspect_dataset, load_summary, summarize
+from lt_det.data.inspection import inspect_dataset, load_summary
 from lt_det.data.lvis import register_lvis_format
+from lt_det.data.summary import summarize
+from lt_det.data.summary_text import format_summary
 
 
 def record(classes, height=10, width=20, crowd=(), file_name=None):
@@ -43,7 +40,7 @@ def table(text, first_header):
     start = next(i for i, cells in enumerate(lines) if cells[0] == first_header)
     rows = {}
     for cells in lines[start + 2 :]:
-        if cells[0] in ("id", "group"):
+        if cells[0] in ("class", "group"):
             break
         rows[cells[0]] = cells[1:]
     return rows
@@ -91,9 +88,28 @@ def test_many_unseen_classes_are_cut():
 
 def test_few_classes_are_all_listed_by_count():
     dicts = [record([1]), record([1, 0]), record([1, 2, 2])]
-    rows = table(format_summary(summarize("toy", dicts, ["a", "b", "c"])), "id")
+    rows = table(format_summary(summarize("toy", dicts, ["a", "b", "c"])), "class")
     assert list(rows) == ["1", "0", "2"]  # ties in the order of ids
-    assert rows["2"] == ["c", "rare", "1", "2"]
+    assert rows["2"] == ["", "c", "rare", "1", "2"]
+
+
+def test_category_ids_stand_beside_the_classes():
+    summary = summarize("toy", [record([1])], ["a", "b"], category_ids=[7, 90])
+    assert table(format_summary(summary), "class")["1"] == ["90", "b", "rare", "1", "1"]
+
+
+def test_given_groups_have_no_thresholds():
+    dicts = [record([0, 1, 2]), record([0])]
+    summary = summarize("toy", dicts, ["a", "b", "c", "d"], groups=np.array([2, 2, 0, 1]))
+    text = format_summary(summary)
+    assert "Groups by the file's `frequency`" in text
+    rows = table(text, "group")
+    assert rows["frequent"] == ["2", "3", "3"]
+    assert rows["rare"] == ["1", "1", "1"]
+    assert rows["common"] == ["0", "0", "0"]
+    assert rows["none"] == ["1", "0", "0"]
+    assert rows["all"] == ["4", "4", "4"]
+    assert table(text, "class")["0"] == ["", "a", "frequent", "2", "2"]
 
 
 def test_extremes_of_many_classes():
@@ -101,8 +117,8 @@ def test_extremes_of_many_classes():
     dicts = [record(range(1 + i, 30)) for i in range(29)][::-1]
     text = format_summary(summarize("toy", dicts, [f"c{i}" for i in range(30)]))
     most, least = text.split("Most frequent:")[1].split("Least frequent:")
-    assert list(table(most, "id")) == [str(i) for i in range(29, 19, -1)]
-    assert list(table(least, "id")) == [str(i) for i in range(10, 0, -1)]
+    assert list(table(most, "class")) == [str(i) for i in range(29, 19, -1)]
+    assert list(table(least, "class")) == [str(i) for i in range(10, 0, -1)]
 
 
 def test_missing_pictures_are_reported(tmp_path):
@@ -123,6 +139,17 @@ def test_plot_is_written(tmp_path, counts):
         assert picture.width > 500
         colors = np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0).tolist()
     assert [214, 39, 40] in colors  # rare, in the legend at least
+
+
+def test_plot_of_given_groups_has_their_colours_and_no_lines(tmp_path):
+    stats = ClassStats(2, 200, [5, 200], [5, 200])
+    plots = []
+    for groups in (None, np.array([1, 1])):
+        plot_class_distribution(stats, tmp_path / "plot.png", groups=groups)
+        with Image.open(tmp_path / "plot.png") as picture:
+            plots.append(np.asarray(picture.convert("L")).copy())
+    by_thresholds, given = (np.isclose(plot, 102).sum() for plot in plots)  # grey 0.4
+    assert by_thresholds > given
 
 
 def test_inspect_says_where_the_plot_is(register, tmp_path):
@@ -165,82 +192,3 @@ def test_our_loader_keeps_its_own_words(register, tmp_path):
     finally:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
-
-
-@pytest.fixture
-def tool():
-    pytest.importorskip("lt_det.data.openmoji")
-    path = Path(__file__).parents[2] / "tools" / "inspect_dataset.py"
-    spec = importlib.util.spec_from_file_location("tool_inspect_dataset", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def coco_set(tmp_path):
-    """Name and config file of a good COCO-format set."""
-    name, folder = "lt_det_test_coco", write_toy_coco(tmp_path / "set")
-    entry = [name, "coco", str(folder / "annotations.json"), str(folder / "images")]
-    config = {"DATASETS": {"REGISTER": [entry]}, "MODEL": {"ROI_HEADS": {"NUM_CLASSES": 3}}}
-    (tmp_path / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
-    yield name, folder
-    if name in DatasetCatalog:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
-
-
-def test_tool_prints_the_summary(tool, coco_set, tmp_path, capsys):
-    arguments = [coco_set[0], "--config-file", str(tmp_path / "config.yaml")]
-    assert tool.main([*arguments, "--output", str(tmp_path), "--thresholds", "3", "5"]) == 0
-    output = capsys.readouterr().out
-    assert "thing 1003" in output
-    assert "over 5" in output
-    assert "Crowd regions: 2" in output
-
-
-def test_tool_lists_all_faults_and_ends_with_1(tool, coco_set, tmp_path, capsys):
-    name, folder = coco_set
-    content = json.loads((folder / "annotations.json").read_text())
-    content["annotations"][0]["bbox"][2] = 0
-    content["categories"].append({"id": 8, "name": "one too many"})
-    (folder / "annotations.json").write_text(json.dumps(content))
-    (folder / "images" / "picture 3.png").unlink()
-    arguments = [name, "--config-file", str(tmp_path / "config.yaml"), "--output", str(tmp_path)]
-    assert tool.main(arguments) == 1
-    text = capsys.readouterr().err
-    assert "annotations.json has 3 faults" in text
-    for words in ("bbox has no area", "picture 3.png", "3 against 4 categories"):
-        assert words in text
-
-
-def test_one_fault_is_singular(tool, coco_set, tmp_path, capsys):
-    name, folder = coco_set
-    (folder / "images" / "picture 3.png").unlink()
-    arguments = [name, "--config-file", str(tmp_path / "config.yaml"), "--output", str(tmp_path)]
-    assert tool.main(arguments) == 1
-    assert "annotations.json has 1 fault:" in capsys.readouterr().err
-
-
-def test_tool_says_that_a_file_is_truncated(tool, coco_set, tmp_path, capsys):
-    name, folder = coco_set
-    text = (folder / "annotations.json").read_text()
-    (folder / "annotations.json").write_text(text[: len(text) // 2])
-    arguments = [name, "--config-file", str(tmp_path / "config.yaml"), "--output", str(tmp_path)]
-    assert tool.main(arguments) == 1
-    assert "not valid JSON (truncated download?)" in capsys.readouterr().err
-
-
-def test_tool_ends_with_one_line_instead_of_a_traceback(tool, register, tmp_path, capsys):
-    register("lt_det_test_gone", lambda: open(tmp_path / "gone.json"), thing_classes=["a"])
-    register("lt_det_test_toy", lambda: [record([0])], thing_classes=["a"])
-    for arguments, words in (
-        (["lvis_v1_trian"], "Near matches"),
-        (["lt_det_test_gone"], "gone.json, which is missing"),
-        (["lt_det_test_toy", "--thresholds", "10", "5"], "two increasing"),
-    ):
-        assert tool.main([*arguments, "--output", str(tmp_path)]) == 1
-        captured = capsys.readouterr()
-        assert captured.out == ""
-        assert captured.err.startswith("inspect_dataset.py: ")
-        assert words in captured.err

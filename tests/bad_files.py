@@ -1,0 +1,288 @@
+"""Every kind of bad annotation file: what is done to a good one, and what must be said of it."""
+
+import copy
+import json
+from pathlib import Path
+
+from toy_coco import SIDE
+
+from lt_det.data.fault import Fault
+from lt_det.data.faults import find_faults
+from lt_det.data.needs import Needs
+
+NAN = float("nan")
+
+
+def good_content(folder: Path) -> dict:
+    """The toy file with what LVIS adds, too."""
+    content = json.loads((folder / "annotations.json").read_text())
+    for category, frequency in zip(content["categories"], "rcf", strict=True):
+        category["frequency"] = frequency
+    for image in content["images"]:
+        image |= {"neg_category_ids": [], "not_exhaustive_category_ids": []}
+    return content
+
+
+def faults_of(content: dict, folder: Path, **options) -> list[Fault]:
+    """All faults of a content whose pictures are those of the toy set."""
+    options = {"is_lvis": True, "needs": Needs(num_classes=3), **options}
+    return list(find_faults(content, str(folder / "images"), **options))
+
+
+def set_first(key, *values):
+    """Set a key of the first annotations to values, one each."""
+
+    def change(content):
+        for annotation, value in zip(content["annotations"], values, strict=False):
+            annotation[key] = value
+
+    return change
+
+
+def set_rle(counts, size=(SIDE, SIDE)):
+    return set_first("segmentation", {"size": list(size), "counts": counts})
+
+
+def normalise(content):
+    for annotation in content["annotations"]:
+        annotation["bbox"] = [round(value / SIDE, 2) for value in annotation["bbox"]]
+
+
+def set_value(section, number, key, value):
+    def change(content):
+        content[section][number][key] = value
+
+    return change
+
+
+def drop(section, number, key):
+    return lambda content: content[section][number].pop(key)
+
+
+def twice(section):
+    return lambda content: content[section].append(copy.deepcopy(content[section][0]))
+
+
+ANNOTATION = ("annotations", 0)
+# What is done to a good file, and the kind and place that must come out of it.
+BAD = {
+    "images is no list": (lambda c: c.update(images={}), "section is no list", "images"),
+    "no images": (lambda c: c.update(images=[]), "no images", "empty"),
+    "no categories": (lambda c: c.update(categories=[]), "no categories", "empty"),
+    "an image is no dictionary": (
+        lambda c: c["images"].append(7),
+        "images is no dictionary",
+        "11: 7",
+    ),
+    "an annotation is no dictionary": (
+        lambda c: c["annotations"].append("x"),
+        "annotations is no dictionary",
+        "'x'",
+    ),
+    "image without id": (drop("images", 0, "id"), "entry of images lacks keys", "number 0: id"),
+    "image without height": (drop("images", 0, "height"), "images lacks keys", "500: height"),
+    "image id twice": (twice("images"), "more than once in images", "500, 2 times"),
+    "image of width 0": (set_value("images", 0, "width", 0), "no positive number", "500: 0"),
+    "image size as text": (set_value("images", 0, "height", "9"), "no positive number", "500: '9'"),
+    "image without file name": (
+        drop("images", 0, "file_name"),
+        "neither file_name nor",
+        "image 500",
+    ),
+    "missing picture": (
+        set_value("images", 0, "file_name", "gone.png"),
+        "picture is missing",
+        "images/gone.png",
+    ),
+    "missing picture, named twice": (
+        lambda c: c["images"][0].update(coco_url="http://x/val2017/1.jpg", file_name="val/1.jpg"),
+        "picture is missing",
+        "val/1.jpg",
+    ),
+    "category without name": (drop("categories", 0, "name"), "categories lacks keys", "1003: name"),
+    "category id twice": (twice("categories"), "more than once in categories", "1003, 2 times"),
+    "category name twice": (
+        set_value("categories", 0, "name", "thing 7"),
+        "two categories of one name",
+        "thing 7, 2 times",
+    ),
+    "unknown frequency": (
+        set_value("categories", 0, "frequency", "x"),
+        "frequency is none of r, c, f",
+        "category 1003: 'x'",
+    ),
+    "annotation without box": (drop(*ANNOTATION, "bbox"), "annotations lacks keys", "1: bbox"),
+    "no annotations": (
+        lambda c: c.update(annotations=[]),
+        "no annotations",
+        "nothing to train on",
+    ),
+    "category id null": (
+        set_value("categories", 0, "id", None),
+        "id is neither number nor text in categories",
+        "number 0: None",
+    ),
+    "image ids of both kinds": (
+        set_value("images", 0, "id", "a"),
+        "ids are numbers and text in images",
+        "such as 'a'",
+    ),
+    "category id as a list": (
+        set_value(*ANNOTATION, "category_id", [7]),
+        "category_id is not in the file",
+        "annotation 1: [7]",
+    ),
+    "annotation id twice": (twice("annotations"), "more than once in annotations", "1, 2 times"),
+    "annotation id 0": (set_value(*ANNOTATION, "id", 0), "id is below 1", "annotation 0"),
+    "unknown image": (set_value(*ANNOTATION, "image_id", 3), "image_id is not in the file", ": 3"),
+    "unknown category": (
+        set_value(*ANNOTATION, "category_id", 8),
+        "category_id is not in the file",
+        "annotation 1: 8",
+    ),
+    "category id as text": (
+        set_value(*ANNOTATION, "category_id", "7"),
+        "category_id is not in the file",
+        "annotation 1: '7'",
+    ),
+    "box of three numbers": (
+        set_value(*ANNOTATION, "bbox", [1, 2, 3]),
+        "four finite numbers",
+        "[1, 2, 3]",
+    ),
+    "box of NaN": (set_value(*ANNOTATION, "bbox", [NAN, 2, 3, 4]), "four finite numbers", "nan"),
+    "box of text": (set_value(*ANNOTATION, "bbox", ["1", 2, 3, 4]), "four finite numbers", "'1'"),
+    "box of true and false": (
+        set_value(*ANNOTATION, "bbox", [True, 2, 3, 4]),
+        "four finite",
+        "True",
+    ),
+    "box without area": (set_value(*ANNOTATION, "bbox", [1, 1, 0, 5]), "bbox has no area", "0, 5"),
+    "box of negative size": (set_value(*ANNOTATION, "bbox", [9, 9, -3, 5]), "no area", "-3, 5"),
+    "box outside": (
+        set_value(*ANNOTATION, "bbox", [90, 1, 20, 5]),
+        "bbox leaves the picture",
+        f"in {SIDE} x {SIDE} pixels",
+    ),
+    "box before the start": (
+        set_value(*ANNOTATION, "bbox", [-9, 1, 20, 5]),
+        "bbox leaves the picture",
+        "[-9, 1, 20, 5]",
+    ),
+    "boxes as fractions of the picture": (
+        normalise,
+        "bbox is below 1 pixel (normalised coordinates?)",
+        "all 19 boxes lie within [0, 1]",
+    ),
+    "polygon of two points": (
+        set_value(*ANNOTATION, "segmentation", [[1, 1, 2, 2]]),
+        "polygon has no three points",
+        "[1, 1, 2, 2]",
+    ),
+    "polygon of odd length": (
+        set_value(*ANNOTATION, "segmentation", [[1, 1, 2, 2, 3, 3, 4]]),
+        "polygon has no three points",
+        "annotation 1",
+    ),
+    "polygon of infinity": (
+        set_value(*ANNOTATION, "segmentation", [[1, 1, 2, 2, 3, float("inf")]]),
+        "no finite number",
+        "inf",
+    ),
+    "flat polygon": (
+        set_value(*ANNOTATION, "segmentation", [1, 1, 2, 2, 3, 3]),
+        "polygon has no three points",
+        "annotation 1: 1",
+    ),
+    "no polygons": (set_value(*ANNOTATION, "segmentation", []), "segmentation is empty", "1"),
+    "segmentation of text": (
+        set_value(*ANNOTATION, "segmentation", "mask.png"),
+        "neither polygons nor RLE",
+        "mask.png",
+    ),
+    "RLE without size": (
+        set_value(*ANNOTATION, "segmentation", {"counts": "x"}),
+        "RLE lacks size or counts",
+        "annotation 1",
+    ),
+    "RLE of a size as text": (
+        set_rle("x", ("a", SIDE)),
+        "RLE lacks size or counts",
+        "annotation 1",
+    ),
+    "RLE of another size": (
+        set_rle("x", (5, 6)),
+        "RLE has another size",
+        f"[5, 6] not [{SIDE}, {SIDE}]",
+    ),
+    "RLE of any text": (set_rle("hello world"), "RLE counts cannot be read", "'hello world'"),
+    "RLE of no counts": (set_rle(""), "RLE counts cannot be read", "annotation 1: ''"),
+    "RLE of letters among its counts": (set_rle([5, "a"]), "counts cannot be read", "[5, 'a']"),
+    "RLE that ends early": (
+        set_rle([5, 5]),
+        "RLE counts do not divide the mask",
+        f"annotation 1: [5, 5] for {SIDE} x {SIDE} pixels",
+    ),
+    "compressed RLE that ends early": (set_rle("55"), "counts do not divide the mask", "'55' for"),
+    "RLE of a negative count": (set_rle([-4, 9220]), "counts do not divide", "[-4, 9220] for"),
+    "unknown class listed as absent": (
+        set_value("images", 0, "neg_category_ids", [5]),
+        "neg_category_ids names no category",
+        "image 500: 5",
+    ),
+    "no list of absent classes": (
+        drop("images", 0, "neg_category_ids"),
+        "image lacks neg_category_ids",
+        "image 500",
+    ),
+    "absent classes as a number": (
+        set_value("images", 0, "neg_category_ids", 7),
+        "neg_category_ids is no list of ids",
+        "image 500: 7",
+    ),
+    "class annotated and listed as absent": (
+        set_value("images", 0, "neg_category_ids", [7]),
+        "annotated and listed as absent",
+        "image 500: 7",
+    ),
+}
+
+# The same, of files that are faulty under some configs only.
+BAD_FOR_A_CONFIG = {
+    "other number of classes than the model's": (
+        lambda c: None,
+        Needs(num_classes=80),
+        "MODEL.ROI_HEADS.NUM_CLASSES differs from the file",
+        "80 against 3 categories",
+    ),
+    "boxes without masks": (
+        lambda c: c["annotations"][0].pop("segmentation"),
+        Needs(masks=True),
+        "annotation has no segmentation, but MODEL.MASK_ON is True",
+        "annotation 1",
+    ),
+    "boxes with empty masks": (
+        set_first("segmentation", []),
+        Needs(masks=True),
+        "annotation has no segmentation, but MODEL.MASK_ON is True",
+        "annotation 1",
+    ),
+    "RLE for polygons": (
+        lambda c: None,
+        Needs(masks=True, polygons=True),
+        "RLE masks need INPUT.MASK_FORMAT bitmask",
+        "annotation 1",
+    ),
+    "training set without annotations": (
+        lambda c: c.pop("annotations"),
+        Needs(is_training=True),
+        "no annotations",
+        "there is nothing to train on",
+    ),
+}
+
+
+def expected_faults(name: str, faults: list[Fault]) -> list[Fault]:
+    """Those among ``faults`` that the entry of BAD or BAD_FOR_A_CONFIG is about."""
+    *_, kind, where = {**BAD, **BAD_FOR_A_CONFIG}[name]
+    return [fault for fault in faults if kind in fault.kind and where in fault.where]
