@@ -69,8 +69,8 @@ def instances_of(
 
 
 def describe_dropped(dropped: Counter) -> str:
-    """Such as "2 objects without a valid polygon, 5 polygons that are not valid"."""
-    return ", ".join(f"{number} {kind}" for kind, number in sorted(dropped.items()))
+    """Such as "objects without a valid polygon (2), polygons that are not valid (5)"."""
+    return ", ".join(f"{kind} ({number})" for kind, number in sorted(dropped.items()))
 
 
 def is_polygon(points: list) -> bool:

@@ -62,14 +62,14 @@ def test_bad_polygons_beside_a_good_one_are_dropped(load, caplog, segmentation, 
     records = load(change_of(segmentation=segmentation))
     assert [a["segmentation"] for a in records[500]["annotations"]] == [kept]
     (warning,) = warnings(caplog)
-    assert "left out 1 polygons that are not valid." in warning
+    assert "left out polygons that are not valid (1)." in warning
 
 
 def test_an_object_without_a_good_polygon_is_dropped(load, caplog):
     records = load(change_of(segmentation=[LINE, LINE]))
     assert records[500]["annotations"] == []
     (warning,) = warnings(caplog)
-    assert "1 objects without a valid polygon, 2 polygons that are not valid" in warning
+    assert "objects without a valid polygon (1), polygons that are not valid (2)" in warning
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_an_object_without_a_good_polygon_is_dropped(load, caplog):
 def test_boxes_without_area_in_the_picture_are_dropped(load, caplog, box):
     assert load(change_of(bbox=box))[500]["annotations"] == []
     (warning,) = warnings(caplog)
-    assert "left out 1 objects whose box has no area inside the picture" in warning
+    assert "left out objects whose box has no area inside the picture (1)" in warning
 
 
 @pytest.mark.parametrize("box", [[-8.5, 1, 9, 9], [95.5, 1, 9, 9], [0, 0, 0.1, 0.1]])
@@ -107,8 +107,10 @@ def test_one_warning_for_all_counts_however_often_the_file_is_read(load, caplog,
     for _ in range(3):
         load(change, load_format)
     (warning,) = warnings(caplog)
-    assert "annotations.json: left out 2 objects whose box" in warning
-    assert "1 objects without a valid polygon, 1 polygons" in warning
+    assert (
+        "annotations.json: left out objects whose box has no area inside the picture (2)" in warning
+    )
+    assert "objects without a valid polygon (1), polygons that are not valid (1)" in warning
     assert f"`python tools/inspect_dataset.py {NAME}`" in warning
 
 
