@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.utils import comm
 
 from lt_det.engine.safe_pickle import load_arrays
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
@@ -31,6 +32,7 @@ class LTCheckpointer(DetectionCheckpointer):
 
     - A file appears under its name when it is complete.
     - A resume passes over a damaged last checkpoint, and says so, to the one before.
+    - A training that starts anew in the folder of another is never taken for that one.
     - Files are read as tensors and plain values only. A file that wants to run code is refused,
       unless the environment variable LT_DET_ALLOW_UNSAFE_CHECKPOINTS is 1.
     - A classifier of another width raises; fvcore would log "Skip loading" and leave it random.
@@ -38,6 +40,8 @@ class LTCheckpointer(DetectionCheckpointer):
 
     # Set while a fresh classifier is wanted: CLASSIFIER.REINIT at the start of a training.
     allow_other_classifier = False
+    # Name of the file that a resume went on from.
+    resumed_from = ""
 
     def save(self, name: str, **kwargs: Any) -> None:
         """See fvcore's Checkpointer; ``last_checkpoint`` names a file that is complete."""
@@ -71,6 +75,7 @@ class LTCheckpointer(DetectionCheckpointer):
         damaged = None
         for candidate in self._newest_first():
             try:
+                self.resumed_from = Path(candidate).name
                 return self.load(candidate)
             except DamagedCheckpointError as error:
                 damaged = error
@@ -81,13 +86,39 @@ class LTCheckpointer(DetectionCheckpointer):
             f"No checkpoint in {self.save_dir} can be read: remove the folder to start anew"
         ) from damaged
 
+    def set_earlier_training_aside(self) -> None:
+        """Make the checkpoints in the folder those of an earlier training, which no resume takes.
+
+        Its files stay; ``last_checkpoint`` becomes ``last_checkpoint.previous``. To be called on
+        all ranks.
+        """
+        if comm.is_main_process() and self.has_checkpoint():
+            last = Path(self.save_dir) / "last_checkpoint"
+            logger.warning(
+                "OUTPUT_DIR %s holds checkpoints of an earlier training; it is not continued "
+                "(--resume would continue it). Its last one, %s, is now named in %s",
+                self.save_dir,
+                last.read_text().strip(),
+                last.replace(self._earlier_training).name,
+            )
+            # Its time tells files of the earlier training from those to come.
+            self._earlier_training.touch()
+        comm.synchronize()
+
+    @property
+    def _earlier_training(self) -> Path:
+        return Path(self.save_dir) / "last_checkpoint.previous"
+
     def _newest_first(self) -> Iterator[str]:
-        """The last checkpoint, then those of earlier iterations."""
+        """The last checkpoint, then those of earlier iterations of the same training."""
         last = self.get_checkpoint_file()
         yield last
+        earlier = self._earlier_training
+        begin = earlier.stat().st_mtime_ns if earlier.is_file() else 0
         numbered = {}
         for path in Path(self.save_dir).glob("model_*.pth"):
-            if match := re.fullmatch(r"model_(\d+)", path.stem):
+            match = re.fullmatch(r"model_(\d+)", path.stem)
+            if match and path.stat().st_mtime_ns >= begin:
                 numbered[int(match[1])] = str(path)
         for _, path in sorted(numbered.items(), reverse=True):
             if path != last:

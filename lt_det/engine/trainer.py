@@ -25,6 +25,7 @@ from lt_det.data.statistics import class_stats_from_config
 from lt_det.engine.autocast_trainer import AutocastTrainer
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.class_rates_report import ClassRatesReport
+from lt_det.engine.fingerprint import fingerprint, warn_of_differences
 from lt_det.engine.finite import save_on_failure
 from lt_det.engine.freeze import FrozenModulesInEval, FrozenProposals, freeze_parameters
 from lt_det.engine.meta_trainer import MetaTrainer, build_meta_step
@@ -57,7 +58,8 @@ class LTTrainer(DefaultTrainer):
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         check_config(cfg)
         register_from_config(cfg)
-        cfg = with_seed(cfg, cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed())
+        self._seed_is_drawn = cfg.SEED < 0
+        cfg = with_seed(cfg, comm.shared_random_seed() if self._seed_is_drawn else cfg.SEED)
         model = self.build_model(cfg)
         freeze_parameters(model, cfg.SOLVER.TRAINABLE_PARAMS)
         optimizer = self.build_optimizer(cfg, model)
@@ -82,27 +84,46 @@ class LTTrainer(DefaultTrainer):
         """Resume the last checkpoint, or start from ``MODEL.WEIGHTS``.
 
         A resume takes everything, class statistics included, from the checkpoint; for a start see
-        :func:`initialize_from_weights`.
+        :func:`initialize_from_weights`. After a start, the checkpoints that were in ``OUTPUT_DIR``
+        are no longer ones to resume.
         """
         if resume and self.checkpointer.has_checkpoint():
             super().resume_or_load(resume=True)
             self._continue_data_loader()
             self._save_final_if_done()
         else:
+            self.checkpointer.set_earlier_training_aside()
             initialize_from_weights(self.cfg, self.model, self.checkpointer)
         save_class_stats(self.model, self.cfg.OUTPUT_DIR)
 
     def _save_final_if_done(self) -> None:
         """A kill between the last periodic checkpoint and the final one leaves no step to do it."""
-        final = os.path.join(self.cfg.OUTPUT_DIR, "model_final.pth")
-        if self.start_iter >= self.max_iter and not os.path.isfile(final):
+        # Not whether the file is there: it may be an earlier training's.
+        is_final = self.checkpointer.resumed_from == "model_final.pth"
+        if self.start_iter >= self.max_iter and not is_final:
             self.checkpointer.save("model_final", iteration=self.iter)
+
+    def state_dict(self) -> dict:
+        """As DefaultTrainer's, with what decides the pictures and the model."""
+        data_loader = self._trainer.data_loader
+        return {**super().state_dict(), "fingerprint": fingerprint(self.cfg, data_loader)}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Inverse of :meth:`state_dict`; a resume under other settings is warned of."""
+        super().load_state_dict(state_dict)
+        now = fingerprint(self.cfg, self._trainer.data_loader)
+        warn_of_differences(state_dict.get("fingerprint", {}), now)
 
     def _continue_data_loader(self) -> None:
         """Let the loader go on where the checkpoint was written."""
         if self._trainer.seed != self.cfg.SEED:
             # Drawn when the training began (SEED negative), or another SEED than it began with.
-            logger.info("Resuming with the training's own seed %d", self._trainer.seed)
+            logger.log(
+                logging.INFO if self._seed_is_drawn else logging.WARNING,
+                "Resuming with the training's own SEED %d, not %d",
+                self._trainer.seed,
+                self.cfg.SEED,
+            )
             cfg = with_seed(self.cfg, self._trainer.seed)
             self._trainer.reset_data_loader(lambda: self.build_train_loader(cfg))
             if cfg.SOLVER.META.NAME:
