@@ -26,6 +26,8 @@ def extend_lvis_metadata() -> None:
 
     - ``class_groups``: 0 rare, 1 common, 2 frequent, for each class, as LVIS published them;
     - ``thing_dataset_id_to_contiguous_id``: category id -> class, which is id - 1;
+    - ``names_in_file``: class names as LVIS's files have them, for one class other than
+      Detectron2's;
     - ``is_whole_json_file``: class statistics are cached by the file's content;
     - ``loaded_by_detectron2``: the records' federated lists hold category ids.
 
@@ -33,13 +35,14 @@ def extend_lvis_metadata() -> None:
     for v1.0, whose ``class_image_count`` Detectron2 has.
     """
     for prefix, categories in _CATEGORIES.items():
-        frequency = {category["id"]: category["frequency"] for category in categories}
-        ids = sorted(frequency)
-        groups = ["rcf".index(frequency[category_id]) for category_id in ids]
+        by_id = {category["id"]: category for category in categories}
+        ids = sorted(by_id)
+        groups = ["rcf".index(by_id[i]["frequency"]) for i in ids]
         for name in DatasetCatalog.list():
             if name.startswith(prefix) and _is_to_be_extended(name):
                 MetadataCatalog.get(name).set(
                     class_groups=groups,
+                    names_in_file=[by_id[i]["name"] for i in ids],
                     thing_dataset_id_to_contiguous_id={i: c for c, i in enumerate(ids)},
                     is_whole_json_file=True,
                     loaded_by_detectron2=True,

@@ -18,6 +18,8 @@ from torch import nn
 
 from lt_det.data.samplers import build_train_sampler
 from lt_det.data.statistics import training_dicts
+from lt_det.engine.check_data import check_datasets
+from lt_det.engine.check_start import require_weights
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.feature_bank import FeatureBank, extract_features, train_classifier
 from lt_det.engine.meta_bank import train_classifier_and_rates
@@ -136,6 +138,8 @@ def _digest(cfg: CfgNode, num_views: int) -> str:
 def run_from_args(args: argparse.Namespace) -> dict:
     """The job of ``tools/train_classifier.py``; returns the results on ``DATASETS.TEST``."""
     cfg = setup(args)
+    check_datasets((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST, *([args.dev] if args.dev else [])))
+    require_weights(cfg)
     bank = build_bank(cfg, args.bank, args.num_views)
     if args.base_lr and args.max_iter:
         chosen = select_schedule(cfg, bank, args.base_lr, args.max_iter, args.dev, args.selection)

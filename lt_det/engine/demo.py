@@ -20,6 +20,7 @@ from detectron2.utils.visualizer import ColorMode, Visualizer
 from tqdm import tqdm
 
 from lt_det.config import check_config
+from lt_det.engine.check_start import require_weights
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.run import config_from_args, quiet_third_party_warnings
 from lt_det.engine.trainer import LTTrainer
@@ -40,11 +41,11 @@ class Predictor:
 
     Raises:
         ValueError: if ``MODEL.WEIGHTS`` is empty or does not fit.
+        FileNotFoundError: if it is not there.
     """
 
     def __init__(self, cfg: CfgNode):
-        if not cfg.MODEL.WEIGHTS:
-            raise ValueError("MODEL.WEIGHTS is empty: name a trained model's checkpoint")
+        require_weights(cfg)
         check_config(cfg)
         self._model = LTTrainer.build_model(cfg).eval()
         LTCheckpointer(self._model).load(cfg.MODEL.WEIGHTS, checkpointables=[])

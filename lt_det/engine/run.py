@@ -13,6 +13,13 @@ from detectron2.utils.logger import setup_logger
 from lt_det.config import add_lt_det_config, check_config
 from lt_det.data.register import register_from_config
 from lt_det.data.statistics import FROM_CHECKPOINT
+from lt_det.engine.check_data import check_datasets
+from lt_det.engine.check_start import (
+    check_weights,
+    has_last_checkpoint,
+    require_weights,
+    warn_of_other_weights,
+)
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.trainer import LTTrainer
 
@@ -51,6 +58,8 @@ def run_from_args(args: argparse.Namespace) -> dict:
 
 def train(cfg: CfgNode, resume: bool = False) -> dict:
     """Train and return the results of the last evaluation."""
+    if not (resume and has_last_checkpoint(cfg)):
+        check_weights(cfg)
     trainer = LTTrainer(cfg)
     trainer.resume_or_load(resume=resume)
     trainer.train()
@@ -58,8 +67,16 @@ def train(cfg: CfgNode, resume: bool = False) -> dict:
 
 
 def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
-    """Evaluate ``MODEL.WEIGHTS`` (or the last checkpoint with ``resume``) on ``DATASETS.TEST``."""
+    """Evaluate ``MODEL.WEIGHTS`` (or the last checkpoint with ``resume``) on ``DATASETS.TEST``.
+
+    Raises:
+        ValueError: if there is no trained model to evaluate, or the config contradicts itself.
+    """
     check_config(cfg)
+    check_datasets(cfg.DATASETS.TEST)
+    if not (resume and has_last_checkpoint(cfg)):
+        require_weights(cfg)
+        warn_of_other_weights(cfg)
     model = LTTrainer.build_model(cfg)
     LTCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
     return LTTrainer.test(cfg, model)

@@ -21,8 +21,10 @@ from lt_det.class_stats import ClassStats
 from lt_det.config import check_config
 from lt_det.data.loaders import build_meta_loader, build_test_loader, build_train_loader
 from lt_det.data.register import register_from_config
-from lt_det.data.statistics import class_stats_from_config
+from lt_det.data.statistics import check_num_classes, class_stats_from_config
 from lt_det.engine.autocast_trainer import AutocastTrainer
+from lt_det.engine.check_data import check_datasets, check_same_classes
+from lt_det.engine.check_start import check_box_predictors, check_device
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.class_rates_report import ClassRatesReport
 from lt_det.engine.fingerprint import fingerprint, warn_of_differences
@@ -58,12 +60,14 @@ class LTTrainer(DefaultTrainer):
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         check_config(cfg)
         register_from_config(cfg)
+        check_datasets((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
         self._seed_is_drawn = cfg.SEED < 0
         cfg = with_seed(cfg, comm.shared_random_seed() if self._seed_is_drawn else cfg.SEED)
         model = self.build_model(cfg)
         freeze_parameters(model, cfg.SOLVER.TRAINABLE_PARAMS)
         optimizer = self.build_optimizer(cfg, model)
         data_loader = self.build_train_loader(cfg)
+        check_same_classes(cfg)
         # device_ids=None lets DDP follow the model's own device, CPU included.
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=None)
         self._trainer = self.build_step(cfg, model, data_loader, optimizer)
@@ -167,6 +171,7 @@ class LTTrainer(DefaultTrainer):
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
         """Detectron2's ``build_model``, and a check that our keys have an effect on it."""
+        check_device(cfg)
         model = super().build_model(cfg)
         check_box_predictors(cfg, model)
         return model
@@ -179,7 +184,10 @@ class LTTrainer(DefaultTrainer):
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str):
         """See :func:`lt_det.data.loaders.build_test_loader`."""
-        return build_test_loader(cfg, dataset_name)
+        loader = build_test_loader(cfg, dataset_name)
+        # The set is loaded now, so its classes are known.
+        check_num_classes([dataset_name], cfg.MODEL.ROI_HEADS.NUM_CLASSES)
+        return loader
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
@@ -237,26 +245,6 @@ def _groups(cfg: CfgNode, evaluator_type: str, stats: ClassStats | None) -> np.n
             "name a file in DATASETS.CLASS_STATS_FILE"
         )
     return None
-
-
-def check_box_predictors(cfg: CfgNode, model: nn.Module) -> None:
-    """Raise ValueError if the config asks for a loss or classifier that ``model`` has no place for.
-
-    The model is asked, not the name of its ROI heads, which may be a user's own subclass.
-    """
-    box_head = cfg.MODEL.ROI_BOX_HEAD
-    asked = {
-        "CLS_LOSS.NAME": box_head.CLS_LOSS.NAME != "SoftmaxLoss",
-        "CLASSIFIER.NAME": box_head.CLASSIFIER.NAME != "LinearClassifier",
-        "CLASSIFIER.REINIT": box_head.CLASSIFIER.REINIT,
-    }
-    without_effect = [key for key, is_asked in asked.items() if is_asked]
-    if without_effect and not any(box_predictors(model)):
-        raise ValueError(
-            f"MODEL.ROI_BOX_HEAD.{without_effect[0]} has no effect under MODEL.ROI_HEADS.NAME "
-            f"{cfg.MODEL.ROI_HEADS.NAME!r}: use 'LTStandardROIHeads', 'LTCascadeROIHeads' or "
-            "'LTRes5ROIHeads', or call install_box_predictor"
-        )
 
 
 def initialize_from_weights(cfg: CfgNode, model: nn.Module, checkpointer: LTCheckpointer) -> None:

@@ -304,7 +304,8 @@ def test_glob_without_a_match_stops_before_training(stage_two):
         LTTrainer(stage_two)
 
 
-def test_contradictions_stop_before_the_model_is_built(tiny_cfg):
+def test_contradictions_stop_before_the_model_is_built(tiny_cfg, stage_one):
+    tiny_cfg.MODEL.WEIGHTS = str(stage_one / "model_final.pth")
     tiny_cfg.MODEL.ROI_HEADS.NAME = "StandardROIHeads"
     tiny_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME = "BalancedSoftmaxLoss"
     for start in (LTTrainer, evaluate):
