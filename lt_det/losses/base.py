@@ -50,8 +50,14 @@ class ClassStatsBuffers(nn.Module):
         """Take over ``stats``.
 
         Raises:
+            TypeError: if they are something else.
             ValueError: if they are of another number of classes.
         """
+        if not isinstance(stats, ClassStats):
+            raise TypeError(
+                "Expected `class_stats` to be a lt_det.class_stats.ClassStats, such as "
+                f"ClassStats.load(file) or compute_class_stats(data_set), but got {stats!r}"
+            )
         if stats.num_classes != self.num_classes:
             raise ValueError(
                 f"Class statistics are of {stats.num_classes} classes, but the model has "

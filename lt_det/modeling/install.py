@@ -46,9 +46,11 @@ def install_box_predictor(
     Raises:
         ValueError: if the model has no such predictor or another number of classes, or if not
             exactly one of ``cfg`` and ``cls_loss`` is given.
+        TypeError: if ``cls_loss`` or ``classifier`` is no built module.
     """
     if (cfg is None) == (cls_loss is None):
         raise ValueError("install_box_predictor needs either `cfg` or `cls_loss`, and not both")
+    _check_parts(cls_loss, classifier)
     places = [
         (parent, name, child)
         for parent in model.modules()
@@ -84,6 +86,20 @@ def _from_config(cfg: CfgNode) -> Builder:
         return predictor
 
     return build
+
+
+def _check_parts(cls_loss: BoxClsLoss | None, classifier: nn.Module | None) -> None:
+    if cls_loss is not None and not isinstance(cls_loss, BoxClsLoss):
+        raise TypeError(
+            "Expected `cls_loss` to be a loss of lt_det.losses, for example "
+            f"BalancedSoftmaxLoss(num_classes, class_stats), but got {cls_loss!r}; names are for "
+            "configs: MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME"
+        )
+    if classifier is not None and not isinstance(classifier, nn.Module):
+        raise TypeError(
+            "Expected `classifier` to be a module, for example "
+            f"CosineClassifier(input_size, num_logits), but got {classifier!r}"
+        )
 
 
 def _from_parts(cls_loss: BoxClsLoss, classifier: nn.Module | None) -> Builder:

@@ -70,6 +70,13 @@ def test_statistics_of_other_classes_are_refused(cls, class_stats):
 
 
 @every_loss
+@pytest.mark.parametrize("counts", [[1, 2, 3, 4], np.ones(K)])
+def test_bare_counts_are_no_statistics(cls, counts):
+    with pytest.raises(TypeError, match=r"to be a lt_det.class_stats.ClassStats.*got .*1"):
+        cls(K, counts)
+
+
+@every_loss
 def test_missing_statistics_are_named_or_not_needed(cls):
     """None is fine to build and to predict; a loss that needs counts says so when it trains."""
     loss = cls(K)

@@ -143,3 +143,19 @@ def test_another_number_of_classes_is_refused(tiny_cfg, toy_lvis):
     model = build_model(tiny_cfg)
     with pytest.raises(ValueError, match=rf"loss of {toy_lvis.num_classes} classes.*has 7"):
         install_box_predictor(model, cls_loss=SoftmaxLoss(7))
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (
+            {"cls_loss": "BalancedSoftmaxLoss"},
+            "loss of lt_det.losses.*'BalancedSoftmaxLoss'; names",
+        ),
+        ({"cls_loss": SoftmaxLoss}, "loss of lt_det.losses.*<class"),
+        ({"cls_loss": SoftmaxLoss(5), "classifier": "CosineClassifier"}, "a module.*'CosineC"),
+    ],
+)
+def test_names_and_classes_in_place_of_modules_are_refused(parts, message):
+    with pytest.raises(TypeError, match=message):
+        install_box_predictor(nn.Identity(), **parts)
