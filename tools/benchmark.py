@@ -4,6 +4,8 @@
 python tools/benchmark.py head [--quick] [--json]
 """
 
+import lt_det.quiet  # noqa: F401 # isort: skip
+
 import argparse
 import sys
 

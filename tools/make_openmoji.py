@@ -8,6 +8,8 @@
 The same settings and seed write the same bytes. A set that is there already is left alone.
 """
 
+import lt_det.quiet  # noqa: F401 # isort: skip
+
 import argparse
 import sys
 

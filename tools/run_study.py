@@ -7,6 +7,8 @@
 An interrupted study continues where it was; finished runs are not repeated.
 """
 
+import lt_det.quiet  # noqa: F401 # isort: skip
+
 import argparse
 import sys
 

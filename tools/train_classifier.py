@@ -9,6 +9,8 @@ Example (one line):
     --config-file configs/..._stage2.yaml MODEL.WEIGHTS output/stage1/model_final.pth
 """
 
+import lt_det.quiet  # noqa: F401 # isort: skip
+
 import argparse
 
 from lt_det.engine.decoupled import run_from_args

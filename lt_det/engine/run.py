@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import lt_det.quiet  # noqa: F401 # isort: skip
+
 import argparse
-import warnings
 
 from detectron2.config import CfgNode, get_cfg
 from detectron2.engine import default_setup
@@ -43,7 +44,6 @@ def config_from_args(args: argparse.Namespace) -> CfgNode:
 
 def setup(args: argparse.Namespace) -> CfgNode:
     """Config, output folder, logs and seed of a job."""
-    quiet_third_party_warnings()
     cfg = config_from_args(args)
     default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="lt_det")
@@ -80,11 +80,3 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
     model = LTTrainer.build_model(cfg)
     LTCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
     return LTTrainer.test(cfg, model)
-
-
-def quiet_third_party_warnings() -> None:
-    """Hide deprecation warnings of libraries that a user of lt_det can do nothing about."""
-    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
-    warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
-    warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release")
-    warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
