@@ -7,6 +7,7 @@ import time
 import torch
 from detectron2.engine import SimpleTrainer
 from detectron2.utils import comm
+from detectron2.utils.events import get_event_storage
 
 from lt_det.engine.finite import check_finite
 from lt_det.modeling.roi_heads import seeded_roi_sampling
@@ -60,6 +61,16 @@ class AutocastTrainer(SimpleTrainer):
         self._write_metrics(losses, data_time)
         self._scaler.step(self.optimizer)
         self._scaler.update()
+
+    def _write_metrics(self, loss_dict, data_time, prefix="", iter=None) -> None:
+        """See SimpleTrainer, which logs a loss by its name only where there are several."""
+        super()._write_metrics(loss_dict, data_time, prefix, iter)
+        storage = get_event_storage()
+        # Written by the main process alone.
+        total, written_at = storage.latest().get(f"{prefix}total_loss", (None, None))
+        if len(loss_dict) == 1 and written_at == (self.iter if iter is None else iter):
+            (name,) = loss_dict
+            storage.put_scalar(name, total, cur_iter=written_at)
 
     @property
     def loaders(self) -> list:

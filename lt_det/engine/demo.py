@@ -22,7 +22,7 @@ from tqdm import tqdm
 from lt_det.config import check_config
 from lt_det.engine.check_start import require_weights
 from lt_det.engine.checkpoint import LTCheckpointer
-from lt_det.engine.run import config_from_args, quiet_third_party_warnings
+from lt_det.engine.run import config_from_args
 from lt_det.engine.trainer import LTTrainer
 
 __all__ = ["Predictor", "find_pictures", "run_from_args"]
@@ -83,20 +83,28 @@ def find_pictures(patterns: Sequence[str]) -> list[Path]:
 
 def run_from_args(args: argparse.Namespace) -> list[Path]:
     """The job of ``tools/demo.py``; returns the pictures it wrote."""
-    quiet_third_party_warnings()
     pictures = find_pictures(args.input)
     cfg = config_from_args(argparse.Namespace(**vars(args), eval_only=True))
     predictor, metadata = Predictor(cfg), _metadata(cfg)
     output = Path(args.output)
     output.mkdir(parents=True, exist_ok=True)
-    written = list(_draw_all(predictor, pictures, metadata, args.threshold, output))
-    logger.info("%d of %d pictures drawn to %s", len(written), len(pictures), output)
-    return written
+    drawn = dict(_draw_all(predictor, pictures, metadata, args.threshold, output))
+    logger.log(
+        logging.INFO if any(drawn.values()) else logging.WARNING,
+        "%d detections of score %g or more on %d of %d pictures, drawn to %s",
+        sum(drawn.values()),
+        args.threshold,
+        len(drawn),
+        len(pictures),
+        output,
+    )
+    return list(drawn)
 
 
 def _draw_all(
     predictor: Predictor, pictures: list[Path], metadata: Metadata, threshold: float, output: Path
-) -> Iterator[Path]:
+) -> Iterator[tuple[Path, int]]:
+    """Files written, each with its number of detections."""
     for path in tqdm(pictures, desc="pictures", unit="img"):
         try:
             image = read_image(str(path), format="BGR")
@@ -108,7 +116,7 @@ def _draw_all(
         canvas = Visualizer(image[:, :, ::-1], metadata, instance_mode=ColorMode.IMAGE)
         drawn = output / f"{path.stem}.png"
         canvas.draw_instance_predictions(instances).save(str(drawn))
-        yield drawn
+        yield drawn, len(instances)
 
 
 def _metadata(cfg: CfgNode) -> Metadata:

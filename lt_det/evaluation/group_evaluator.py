@@ -197,8 +197,9 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         for task in tasks:
             start = time.perf_counter()
             records = [r for d in detections for r in d.to_lvis(self._category_of, (task,))]
-            logger.info(
-                f"Evaluating {task}: {len(records)} detections on {len(detections)} images ..."
+            logger.log(
+                logging.INFO if records else logging.WARNING,
+                f"Evaluating {task}: {len(records)} detections on {len(detections)} images ...",
             )
             (*arrays, iou_thresholds), self.matches[task] = self._run_api(records, task)
             results[task] = group_metrics.summarize(*arrays, self.groups, iou_thresholds)

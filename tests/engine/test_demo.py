@@ -51,7 +51,9 @@ def test_finds_what_detectron2s_predictor_finds(trained, tiny_cfg, toy_lvis, cha
 
 
 @pytest.mark.integration
-def test_draws_pictures_and_passes_over_what_is_none(tool, trained, toy_lvis, tmp_path, caplog):
+def test_draws_pictures_and_passes_over_what_is_none(
+    tool, trained, tiny_cfg, toy_lvis, tmp_path, capsys
+):
     folder = tmp_path / "pictures"
     folder.mkdir()
     for name in ("0.png", "3.png"):
@@ -59,6 +61,10 @@ def test_draws_pictures_and_passes_over_what_is_none(tool, trained, toy_lvis, tm
     (folder / "notes.txt").write_text("no picture")
     arguments = ["--config-file", str(trained), "--input", str(folder), "--threshold", "0.0"]
     assert tool([*arguments, "--output", str(tmp_path / "drawn")]) == 0
+    find = Predictor(tiny_cfg)
+    images = [read_image(str(folder / name), format="BGR") for name in ("0.png", "3.png")]
+    number = sum(len(find(image)) for image in images)
+    assert f"{number} detections of score 0 or more on 2 of 3 pictures" in capsys.readouterr().out
     drawn = sorted(path.name for path in (tmp_path / "drawn").iterdir())
     assert drawn == ["0.png", "3.png"]
     before = np.asarray(Image.open(folder / "3.png").convert("RGB"), dtype=int)

@@ -84,7 +84,7 @@ def test_rates_move_and_are_reported(meta_cfg, tmp_path):
     assert report == {"rate": phi(trainer).sigmoid().tolist()}
     assert (tmp_path / "class_rates.png").stat().st_size > 1000
     line = json.loads((tmp_path / "metrics.json").read_text().splitlines()[-1])
-    assert {"meta/outer_loss", "meta/rate_rare", "total_loss"} <= line.keys()
+    assert {"meta/outer_loss", "meta/rate_rare", "total_loss", "loss_cls"} <= line.keys()
     # Nothing but the classifier has moved.
     before = LTTrainer.build_model(meta_cfg).state_dict().keys()
     assert before == checkpoint(tmp_path)["model"].keys()

@@ -85,6 +85,9 @@ def test_stage_two_changes_the_classifier_alone(stage_two, stage_one, sampler):
     lines = (Path(stage_two.OUTPUT_DIR) / "metrics.json").read_text().splitlines()
     logged = {name for line in lines for name in json.loads(line)}
     assert {"total_loss", "fast_rcnn/cls_accuracy", "bbox/AP"} <= logged
+    # The only loss, by its name too.
+    *_, last = [entry for entry in map(json.loads, lines) if "total_loss" in entry]
+    assert last["loss_cls"] == last["total_loss"] > 0
     # Constants are not losses.
     assert not {"loss_box_reg", "loss_mask", "loss_rpn_cls", "loss_rpn_loc"} & logged
 

@@ -97,8 +97,11 @@ def test_zero_area_is_dropped_as_the_api_does(evaluate):
 
 
 @pytest.mark.parametrize("masks", [True, False])
-def test_no_detection_is_ap_zero_where_there_is_ground_truth(evaluate, masks):
+def test_no_detection_is_ap_zero_and_warned_of(evaluate, masks, caplog):
     results = evaluate({}, masks=masks)
+    assert ("WARNING", "Evaluating bbox: 0 detections on 3 images ...") in [
+        (record.levelname, record.getMessage()) for record in caplog.records
+    ]
     assert list(results) == (["bbox", "segm"] if masks else ["bbox"])
     for metrics in results.values():
         assert metrics["AP"] == metrics["APr"] == metrics["APf"] == metrics["AR"] == 0
