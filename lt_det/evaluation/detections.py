@@ -1,6 +1,8 @@
 """Detections of an image in compact columns, and their form in the LVIS API."""
 
+import itertools
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -9,8 +11,11 @@ import numpy as np
 import pycocotools.mask as mask_utils
 import torch
 from detectron2.structures import Instances
+from detectron2.utils import comm
 
 from lt_det.evaluation.report import atomic_text
+
+logger = logging.getLogger(__name__)
 
 
 class ImageDetections(NamedTuple):
@@ -116,3 +121,24 @@ def _encode_masks(image_id: int, image_size: tuple[int, int], masks: Any) -> lis
     # The encoder wants contiguous columns: one transposing copy, then views.
     columns = masks.bool().transpose(1, 2).contiguous().numpy().view(np.uint8)
     return [rle["counts"] for rle in mask_utils.encode(columns.transpose(2, 1, 0))]
+
+
+def gather_detections(detections: list[ImageDetections], distributed: bool) -> list:
+    """All processes' detections, each image once; on other ranks than 0 an empty list.
+
+    Args:
+        detections: this process's.
+        distributed: whether there are others to ask.
+    """
+    if distributed:
+        comm.synchronize()
+        detections = list(itertools.chain(*comm.gather(detections, dst=0)))
+    first: dict[int, ImageDetections] = {}
+    for entry in detections:
+        first.setdefault(entry.image_id, entry)
+    if len(first) < len(detections):
+        logger.warning(
+            f"{len(detections) - len(first)} images were processed again (a sampler that pads?): "
+            "the first detections of each image count."
+        )
+    return list(first.values())

@@ -4,7 +4,6 @@ The numbers come from an official API, which a subclass names.
 """
 
 import abc
-import itertools
 import logging
 import os
 import time
@@ -19,7 +18,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils.file_io import PathManager
 
 from lt_det.evaluation import group_metrics, report
-from lt_det.evaluation.detections import ImageDetections, write_predictions
+from lt_det.evaluation.detections import ImageDetections, gather_detections, write_predictions
 from lt_det.evaluation.ground_truth import check_masks
 from lt_det.evaluation.matches import Matches
 
@@ -149,7 +148,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         Raises:
             ValueError: if masks are to be evaluated, and some are missing or cannot be read.
         """
-        detections = self._gather()
+        detections = gather_detections(self._detections, self._distributed)
         if self._distributed and not comm.is_main_process():
             return {}
         if not detections:
@@ -244,22 +243,6 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         if self._class_names is None or class_id is None:
             return self._ground_truth.cats[category_id]["name"]
         return self._class_names[class_id]
-
-    def _gather(self) -> list[ImageDetections]:
-        """Collect all processes' detections, each image once."""
-        detections = self._detections
-        if self._distributed:
-            comm.synchronize()
-            detections = list(itertools.chain(*comm.gather(detections, dst=0)))
-        first: dict[int, ImageDetections] = {}
-        for entry in detections:
-            first.setdefault(entry.image_id, entry)
-        if len(first) < len(detections):
-            logger.warning(
-                f"{len(detections) - len(first)} images were processed again (a sampler that "
-                "pads?): the first detections of each image count."
-            )
-        return list(first.values())
 
     def _resolve_tasks(self, detections: list[ImageDetections]) -> tuple[str, ...]:
         tasks = self._tasks
