@@ -23,10 +23,11 @@ from lt_det.benchmarks.timing import (
     BenchmarkResult,
     Comparison,
     Quartiles,
-    compare,
     comparison_table,
     machine,
     one_thread,
+    peak_memory,
+    time_pairs,
 )
 
 __all__ = ["run"]
@@ -82,15 +83,13 @@ def _compare(size: Size, quick: bool) -> tuple[list[Comparison], float]:
             "meta, one pass": meta_step(size, one_pass=True),
             "three forwards": three_forwards_step(size),
         }
-        comparisons = [
-            compare(
-                f"{ours} / {baseline}",
-                sides[ours],
-                sides[baseline],
-                pairs=quick_pairs if quick else PAIRS,
-            )
-            for ours, baseline, quick_pairs in CASES.values()
-        ]
+        comparisons = []
+        peaks = {name: peak_memory(step) for name, step in sides.items()}
+        for ours, baseline, quick_pairs in CASES.values():
+            pairs = quick_pairs if quick else PAIRS
+            seconds = time_pairs(sides[ours], sides[baseline], pairs=pairs)
+            name = f"{ours} / {baseline}"
+            comparisons.append(Comparison(name, *seconds, peaks[ours], peaks[baseline]))
         values = storage.history("roi_head/num_fg_samples").values()
         return comparisons, float(np.mean([value for value, _ in values]))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from lt_det.data.annotation_file import read_annotation_file
 from lt_det.data.class_plot import LVIS_THRESHOLDS, plot_class_distribution
 from lt_det.data.fault import format_faults
 from lt_det.data.faults import find_faults
+from lt_det.data.known_names import near_matches
 from lt_det.data.needs import Needs
 from lt_det.data.picture_faults import find_picture_faults
 from lt_det.data.summary import DatasetSummary, summarize
@@ -113,7 +113,7 @@ def load_summary(
         ValueError: if the name is unknown or the data set is broken.
     """
     if name not in DatasetCatalog.list():
-        raise ValueError(f"Unknown data set {name!r}. {_near_matches(name)}")
+        raise ValueError(f"Unknown data set {name!r}. {near_matches(name)}")
     try:
         dicts = DatasetCatalog.get(name)
     except FileNotFoundError as error:
@@ -142,10 +142,3 @@ def _groups_of_file(content: Mapping) -> np.ndarray | None:
     letters = [category.get("frequency") for category in categories]
     known = all(letter in ("r", "c", "f") for letter in letters)
     return np.array(["rcf".index(letter) for letter in letters]) if known else None
-
-
-def _near_matches(name: str) -> str:
-    known = sorted(DatasetCatalog.list())
-    close = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
-    close += [k for k in known if name.lower() in k.lower() and k not in close][:5]
-    return f"Near matches: {', '.join(close)}" if close else f"Registered: {', '.join(known)}"

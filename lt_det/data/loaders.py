@@ -8,7 +8,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper, build_detection_test_loader
 from detectron2.utils import comm
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from lt_det.data.class_lists import ClassLists
 from lt_det.data.lvis_builtin import load_builtin_test_set
@@ -42,24 +42,28 @@ def build_train_loader(cfg: CfgNode, mapper: Callable | None = None) -> Resumabl
         ValueError: if ``NUM_CLASSES`` is not the data set's, if Detectron2's mapper cannot read its
             masks, or if the batch cannot be divided among the processes.
     """
-    dataset_dicts, seed = _records_and_seed(cfg, mapper)
+    dataset_dicts = _records(cfg, needs_masks=mapper is None)
+    check_num_classes(cfg.DATASETS.TRAIN, cfg.MODEL.ROI_HEADS.NUM_CLASSES)
+    seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     plan = build_batch_plan(cfg, dataset_dicts, seed)
-    return _build_loader(cfg, dataset_dicts, mapper, seed, plan)
+    dataset = SeededDataset(dataset_dicts, mapper or DatasetMapper(cfg, is_train=True), seed)
+    return ResumableLoader(dataset, plan, cfg.DATALOADER.NUM_WORKERS)
 
 
-def build_meta_loader(cfg: CfgNode, mapper: Callable | None = None) -> ResumableLoader:
+def build_meta_loader(cfg: CfgNode, training: ResumableLoader) -> ResumableLoader:
     """The loader of :func:`build_meta_plan`, with other augmentations than the training stream's.
 
     Args:
         cfg: the config.
-        mapper: as in Detectron2; None is its DatasetMapper.
+        training: the training loader, whose records, mapper and seed it shares.
 
     Raises:
-        ValueError: as :func:`build_train_loader`, or if no training picture has an object.
+        ValueError: see :func:`build_meta_plan`.
     """
-    dataset_dicts, seed = _records_and_seed(cfg, mapper)
-    plan = build_meta_plan(cfg, dataset_dicts, seed)
-    return _build_loader(cfg, dataset_dicts, mapper, derived_seed(seed, _META_STREAM), plan)
+    dataset = training.dataset
+    plan = build_meta_plan(cfg, dataset.records, dataset.seed)
+    dataset = dataset.reseeded(derived_seed(dataset.seed, _META_STREAM))
+    return ResumableLoader(dataset, plan, cfg.DATALOADER.NUM_WORKERS)
 
 
 def build_batch_plan(
@@ -125,14 +129,13 @@ def _base_factors(cfg: CfgNode, dataset_dicts: Sequence[dict]) -> torch.Tensor:
     )
 
 
-def _records_and_seed(cfg: CfgNode, mapper: Callable | None) -> tuple[list[dict], int]:
+def _records(cfg: CfgNode, needs_masks: bool) -> list[dict]:
     dataset_dicts = []
     for name, records in training_sets(cfg):
-        if mapper is None:
+        if needs_masks:
             check_training_masks(cfg, records, name)
         dataset_dicts += records
-    check_num_classes(cfg.DATASETS.TRAIN, cfg.MODEL.ROI_HEADS.NUM_CLASSES)
-    return dataset_dicts, cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+    return dataset_dicts
 
 
 def _check_batch_size(key: str, batch_size: int) -> int:
@@ -149,14 +152,6 @@ def _is_wide(cfg: CfgNode, dataset_dicts: Sequence[dict]) -> list[bool] | None:
     if not cfg.DATALOADER.ASPECT_RATIO_GROUPING:
         return None
     return [record["width"] > record["height"] for record in dataset_dicts]
-
-
-def _build_loader(
-    cfg: CfgNode, dataset_dicts: Sequence[dict], mapper, seed: int, plan: Sampler
-) -> ResumableLoader:
-    mapper = mapper or DatasetMapper(cfg, is_train=True)
-    dataset = SeededDataset(dataset_dicts, mapper, seed)
-    return ResumableLoader(dataset, plan, cfg.DATALOADER.NUM_WORKERS)
 
 
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:

@@ -9,6 +9,7 @@ load it and however many processes share it.
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -54,22 +55,28 @@ class SeededDataset(Dataset):
     _TRIES = 10
 
     def __init__(self, dataset_dicts: Sequence[dict], mapper: Callable, seed: int):
-        self._records = DatasetFromList(list(dataset_dicts), copy=False)
+        self.records = DatasetFromList(list(dataset_dicts), copy=False)
+        self.seed = seed
         self._mapper = mapper
-        self._seed = seed
+
+    def reseeded(self, seed: int) -> SeededDataset:
+        """The same records, not copied, with the random numbers of another stream."""
+        other = copy.copy(self)
+        other.seed = seed
+        return other
 
     def __len__(self) -> int:
         """Number of records."""
-        return len(self._records)
+        return len(self.records)
 
     def __getitem__(self, place: Place) -> dict:
         """The picture at a place of the stream; the model input says which under ``"place"``."""
-        with seeded(self._seed, place.position):
+        with seeded(self.seed, place.position):
             for attempt in range(self._TRIES):
                 if attempt:
-                    index = derived_seed(self._seed, place.position, attempt) % len(self)
+                    index = derived_seed(self.seed, place.position, attempt) % len(self)
                     place = place._replace(index=index)
-                mapped = self._mapper(self._records[place.index])
+                mapped = self._mapper(self.records[place.index])
                 if mapped is not None:
                     return {**mapped, "place": place}
         raise RuntimeError(f"The mapper returned None for {self._TRIES} records in a row")

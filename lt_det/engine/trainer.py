@@ -131,7 +131,7 @@ class LTTrainer(DefaultTrainer):
             cfg = with_seed(self.cfg, self._trainer.seed)
             self._trainer.reset_data_loader(lambda: self.build_train_loader(cfg))
             if cfg.SOLVER.META.NAME:
-                self._trainer.meta_loader = build_meta_loader(cfg)
+                self._trainer.meta_loader = build_meta_loader(cfg, self._trainer.data_loader)
         for loader in self._trainer.loaders:
             if hasattr(type(loader), "start_batch"):
                 loader.start_batch = self.start_iter
@@ -151,7 +151,7 @@ class LTTrainer(DefaultTrainer):
         return MetaTrainer(
             model,
             data_loader,
-            build_meta_loader(cfg),
+            build_meta_loader(cfg, data_loader),
             build_meta_step(cfg, model, optimizer, data_loader.plan),
             optimizer,
             dtype,

@@ -8,8 +8,8 @@ import torch
 from detectron2.data import DatasetMapper
 from detectron2.data.samplers import TrainingSampler
 
-from lt_det.data.loaders import build_train_loader
-from lt_det.data.stream import BatchPlan, ResumableLoader, SeededDataset
+from lt_det.data.loaders import build_meta_loader, build_train_loader
+from lt_det.data.stream import BatchPlan, Place, ResumableLoader, SeededDataset
 from lt_det.seeding import derived_seed, seed_everything, seeded
 
 
@@ -141,7 +141,7 @@ def test_by_config_pictures_are_those_of_detectron2s_mapper(tiny_cfg):
     tiny_cfg.DATALOADER.ASPECT_RATIO_GROUPING = False
     batch = next(iter(build_train_loader(tiny_cfg)))
     assert len(batch) == tiny_cfg.SOLVER.IMS_PER_BATCH
-    source = build_train_loader(tiny_cfg).dataset._records
+    source = build_train_loader(tiny_cfg).dataset.records
     mapper = DatasetMapper(tiny_cfg, is_train=True)
     index = next(iter(TrainingSampler(len(source), seed=tiny_cfg.SEED)))
     with seeded(tiny_cfg.SEED, 0):
@@ -163,3 +163,28 @@ def test_derived_seeds_differ():
     keys = [(a, b) for a in range(20) for b in range(20)] + [(a,) for a in range(20)]
     assert len({derived_seed(*key) for key in keys}) == len(keys)
     assert derived_seed(3, 4) == derived_seed(3, 4)
+
+
+def test_the_meta_loader_shares_the_records_and_nothing_random(tiny_cfg):
+    training = build_train_loader(tiny_cfg)
+    meta = build_meta_loader(tiny_cfg, training)
+    assert meta.dataset.records is training.dataset.records
+    assert meta.dataset.seed != training.dataset.seed == tiny_cfg.SEED
+    # Class-balanced: of the 4 classes that have pictures, one is in picture 6 alone, which is one
+    # of the six of class 0 too.
+    (rare,) = (i for i, r in enumerate(training.dataset.records) if classes_of(r) == {0, 2})
+    shown = [record["place"].index for batch in take(meta, 300) for record in batch]
+    expected = 1 / 4 + 1 / 4 / 6
+    assert abs(shown.count(rare) / len(shown) - expected) < 4 * (expected / len(shown)) ** 0.5
+
+
+def classes_of(record) -> set[int]:
+    return {annotation["category_id"] for annotation in record["annotations"]}
+
+
+def test_a_reseeded_set_augments_otherwise():
+    dataset = SeededDataset(records(), noisy, 5)
+    other = dataset.reseeded(6)
+    place = Place(0, 3)
+    assert dataset[place]["noise"] != other[place]["noise"]
+    assert other[place] == SeededDataset(records(), noisy, 6)[place]
