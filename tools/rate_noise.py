@@ -8,6 +8,8 @@ Example (one line):
     SEED 1 MODEL.WEIGHTS output/study/softmax/seed1/model_final.pth
 """
 
+import lt_det.quiet  # noqa: F401 # isort: skip
+
 import argparse
 
 from lt_det.engine.rate_noise import noise_table

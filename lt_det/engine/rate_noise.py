@@ -52,7 +52,8 @@ def noise_table(cfg: CfgNode, bank_path: str, num_views: int, checkpoint: str, s
     groups = predictor.cls_loss.require_class_stats().value().groups(cfg.DATASETS.GROUP_THRESHOLDS)
     headers = ["group", "classes", "batches with a gradient", "|mean| / spread of a batch"]
     headers += ["rate clearly up", "clearly down"]
-    return tabulate(noise_by_group(gradients, groups), headers, tablefmt="pipe")
+    rows = noise_by_group(gradients, groups)
+    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
 
 
 def rate_gradients(
