@@ -23,7 +23,7 @@ setup:  ## build or update the virtual environment (nothing to do: about a secon
 	@bash tools/setup_env.sh
 
 test: setup  ## run the tests
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 -m "not runslow" $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal -m "not runslow" $(ARGS)
 
 lint: setup  ## ruff, shell syntax, no big file
 	$(PY) -m ruff check .
