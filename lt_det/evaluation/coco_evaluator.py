@@ -5,7 +5,8 @@ import logging
 import numpy as np
 
 from lt_det.evaluation.coco_api import COCOGroundTruth, run_coco_eval
-from lt_det.evaluation.group_evaluator import Evaluation, GroupEvaluator
+from lt_det.evaluation.group_evaluator import GroupEvaluator
+from lt_det.evaluation.group_metrics import Evaluation
 from lt_det.evaluation.matches import Matches
 
 __all__ = ["LTCOCOEvaluator"]

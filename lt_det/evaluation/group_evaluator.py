@@ -9,7 +9,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import detectron2.utils.comm as comm
 import numpy as np
@@ -26,14 +26,6 @@ TASKS = ("bbox", "segm")
 PREDICTIONS_FILE = "lvis_instances_results.json"
 
 logger = logging.getLogger(__name__)
-
-
-class Evaluation(NamedTuple):
-    """Arrays of an accumulated evaluation, see `group_metrics`."""
-
-    precision: np.ndarray
-    recall: np.ndarray
-    iou_thresholds: np.ndarray
 
 
 class GroupEvaluator(DatasetEvaluator, abc.ABC):
@@ -100,7 +92,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         """The API's data set with `imgs`, `cats`, `get_cat_ids()` and `has_annotations`."""
 
     @abc.abstractmethod
-    def _run_api(self, records: list[dict], task: str) -> tuple[Evaluation, Matches]:
+    def _run_api(self, records: list[dict], task: str) -> tuple[group_metrics.Evaluation, Matches]:
         """Evaluate result records of one task."""
 
     @abc.abstractmethod

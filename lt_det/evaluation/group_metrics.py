@@ -6,6 +6,7 @@ classes K and area ranges A (all, small, medium, large), as fractions, -1 = no g
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,14 @@ METRIC_NAMES = (
 
 _AREA_SUFFIXES = ("", "s", "m", "l")
 _GROUP_SUFFIXES = ("r", "c", "f")
+
+
+class Evaluation(NamedTuple):
+    """Arrays of an accumulated evaluation, as the functions here take them."""
+
+    precision: np.ndarray
+    recall: np.ndarray
+    iou_thresholds: np.ndarray
 
 
 def summarize(

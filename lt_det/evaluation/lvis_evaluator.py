@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from lt_det.evaluation.group_evaluator import PREDICTIONS_FILE, Evaluation, GroupEvaluator
+from lt_det.evaluation.group_evaluator import PREDICTIONS_FILE, GroupEvaluator
+from lt_det.evaluation.group_metrics import Evaluation
 from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
 from lt_det.evaluation.matches import Matches
 
