@@ -92,7 +92,7 @@ class GroupedImages:
             values: (B,), the hypergradient of each picture's RoIs, summed.
         """
         values = values.to(phi)
-        ratios = (self.log_probs(phi, images) - self.log_probs(drawn_phi, images)).exp()
+        ratios = self._whole.importance_ratios(phi, images, self.log_probs(drawn_phi, images))
         total = sum_over_ranks((ratios * values).sum())
         num_images = int(sum_over_ranks(torch.tensor(float(len(images)))))
         _, part = self._parts[int(self._part_of[images[0]])]

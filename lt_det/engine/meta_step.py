@@ -69,10 +69,6 @@ class _Stage:
     delta: torch.Tensor
     normaliser: float
 
-    @property
-    def loss_weight(self) -> float:
-        return self.predictor.loss_weight.get("loss_cls", 1.0)
-
 
 class MetaStep:
     """Class rates phi, their optimiser, and the step that trains them and the classifiers.
@@ -194,9 +190,9 @@ class MetaStep:
         logits = classifier_logits(predictor.cls_score, parameters, rois.features)
         mask = predictor.cls_loss.draw_mask(rois.gt_classes)
         losses, delta = loss_and_gradient(predictor.cls_loss, logits, rois.gt_classes, mask)
-        number = _number_of_all_ranks(rois) / predictor.loss_weight.get("loss_cls", 1.0)
         log_accuracy(logits, rois.gt_classes, predictor.num_classes)
-        return _Stage(predictor, parameters, rois, logits, losses, delta, number)
+        normaliser = _normaliser(predictor, rois)
+        return _Stage(predictor, parameters, rois, logits, losses, delta, normaliser)
 
     def _inner_gradients(self, weights: Sequence[torch.Tensor | None]) -> dict:
         gradients = self._keyed(
@@ -223,7 +219,7 @@ class MetaStep:
                 rois.features,
                 rois.gt_classes,
                 loss,
-                _number_of_all_ranks(rois) / stage.loss_weight,
+                _normaliser(stage.predictor, rois),
                 loss.draw_mask(rois.gt_classes),
             )
             total = total + value
@@ -249,7 +245,7 @@ class MetaStep:
         return {name: tensor for (stage, name), tensor in keyed.items() if stage == number}
 
 
-def _number_of_all_ranks(rois: RoIs) -> float:
-    """RoIs of all ranks, at least 1."""
+def _normaliser(predictor: LTFastRCNNOutputLayers, rois: RoIs) -> float:
+    """RoIs of all ranks, at least 1, over the weight of the loss in the total."""
     number = torch.tensor(float(len(rois)), device=rois.gt_classes.device)
-    return max(float(sum_over_ranks(number)), 1.0)
+    return max(float(sum_over_ranks(number)), 1.0) / predictor.loss_weight.get("loss_cls", 1.0)
