@@ -60,6 +60,24 @@ def add_lt_det_config(cfg: CfgNode) -> None:
     cfg.DATALOADER.REPEAT_CORRECTED = False
     _add_nodes(cfg.DATALOADER, TRAIN_SAMPLER_REGISTRY, SAMPLER_SUFFIX)
 
+    # What a bank of RoI features keeps (lt_det.bank, tools/compare.py).
+    cfg.FEATURE_BANK = CfgNode()
+    # Visits to every training picture, each under other augmentation.
+    cfg.FEATURE_BANK.NUM_VIEWS = 1
+    # Background RoIs kept of a picture, beside all foreground; -1 is all.
+    cfg.FEATURE_BANK.NUM_BACKGROUND = 128
+    # "float16" or "float32".
+    cfg.FEATURE_BANK.DTYPE = "float16"
+    # Keep the feature maps of test pictures too, so that masks need no pass through the backbone.
+    # LVIS val at 800 px: 45 MB a picture.
+    cfg.FEATURE_BANK.STORE_MAPS = False
+    cfg.FEATURE_BANK.SHARD_PICTURES = 256
+    # Pictures in a forward pass of a process.
+    cfg.FEATURE_BANK.IMS_PER_BATCH = 8
+    # "" draws the pictures of DATALOADER.SAMPLER_TRAIN, "class_aware" draws RoIs: a class, then an
+    # RoI of it.
+    cfg.FEATURE_BANK.ROI_SAMPLER = ""
+
     # Globs over parameter names (fnmatch). Everything else is frozen.
     cfg.SOLVER.TRAINABLE_PARAMS = ("*",)
     # The bilevel step of BALMS: "" is none, or "MetaReweighter", "MetaSampler".

@@ -4,7 +4,7 @@
 Extracts the features once, chooses the schedule on a dev split, trains the classifier, evaluates.
 
 Example (one line):
-    python tools/train_classifier.py --bank output/bank.pth --base-lr 0.01 0.05
+    python tools/train_classifier.py --bank output/bank --base-lr 0.01 0.05
     --max-iter 1000 4000 --dev openmoji_quick_dev --selection output/selection.json
     --config-file configs/..._stage2.yaml MODEL.WEIGHTS output/stage1/model_final.pth
 """
@@ -22,8 +22,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", required=True, help="a stage-2 config")
-    parser.add_argument("--bank", required=True, help="where the features are kept")
-    parser.add_argument("--num-views", type=int, default=2, help="visits to every training picture")
+    parser.add_argument("--bank", required=True, help="the features' folder, made if absent")
     parser.add_argument("--base-lr", type=float, nargs="*", default=[], help="rates to try")
     parser.add_argument("--max-iter", type=int, nargs="*", default=[], help="lengths to try")
     parser.add_argument("--dev", help="data set on which rate and length are chosen")

@@ -6,7 +6,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetMapper, build_detection_test_loader
+from detectron2.data import (
+    DatasetMapper,
+    build_detection_test_loader,
+    get_detection_dataset_dicts,
+)
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
@@ -25,6 +29,8 @@ __all__ = [
     "build_meta_plan",
     "build_test_loader",
     "build_train_loader",
+    "test_dataset",
+    "training_dataset",
 ]
 
 # Tells the meta stream's seed from the training stream's.
@@ -42,12 +48,17 @@ def build_train_loader(cfg: CfgNode, mapper: Callable | None = None) -> Resumabl
         ValueError: if ``NUM_CLASSES`` is not the data set's, if Detectron2's mapper cannot read its
             masks, or if the batch cannot be divided among the processes.
     """
-    dataset_dicts = _records(cfg, needs_masks=mapper is None)
-    check_num_classes(cfg.DATASETS.TRAIN, cfg.MODEL.ROI_HEADS.NUM_CLASSES)
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
-    plan = build_batch_plan(cfg, dataset_dicts, seed)
-    dataset = SeededDataset(dataset_dicts, mapper or DatasetMapper(cfg, is_train=True), seed)
+    dataset = training_dataset(cfg, seed, mapper)
+    plan = build_batch_plan(cfg, dataset.records, seed)
     return ResumableLoader(dataset, plan, cfg.DATALOADER.NUM_WORKERS)
+
+
+def training_dataset(cfg: CfgNode, seed: int, mapper: Callable | None = None) -> SeededDataset:
+    """The pictures of ``DATASETS.TRAIN``, mapped; see :func:`build_train_loader`."""
+    records = _records(cfg, needs_masks=mapper is None)
+    check_num_classes(cfg.DATASETS.TRAIN, cfg.MODEL.ROI_HEADS.NUM_CLASSES)
+    return SeededDataset(records, mapper or DatasetMapper(cfg, is_train=True), seed)
 
 
 def build_meta_loader(cfg: CfgNode, training: ResumableLoader) -> ResumableLoader:
@@ -164,3 +175,11 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
         mapper=DatasetMapper(cfg, is_train=False),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
+
+
+def test_dataset(cfg: CfgNode, dataset_name: str) -> SeededDataset:
+    """The pictures of a test set as :func:`build_test_loader` gives them, by their place."""
+    records = load_builtin_test_set(dataset_name)
+    if records is None:
+        records = get_detection_dataset_dicts(dataset_name, filter_empty=False)
+    return SeededDataset(records, DatasetMapper(cfg, is_train=False), seed=0)

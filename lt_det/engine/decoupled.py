@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import itertools
 import json
 import logging
@@ -12,65 +11,54 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.data import DatasetMapper
 from iopath.common.file_io import file_lock
 from torch import nn
 
-from lt_det.data.samplers import build_train_sampler
+from lt_det.bank.rois import FeatureBank, build_feature_bank
+from lt_det.bank.training import train_classifier
 from lt_det.data.statistics import training_dicts
 from lt_det.engine.check_data import check_datasets
 from lt_det.engine.check_start import require_weights
 from lt_det.engine.checkpoint import LTCheckpointer
-from lt_det.engine.feature_bank import FeatureBank, extract_features, train_classifier
-from lt_det.engine.meta_bank import train_classifier_and_rates
 from lt_det.engine.run import setup
 from lt_det.engine.trainer import LTTrainer, initialize_from_weights
 from lt_det.evaluation.report import atomic_text
+from lt_det.seeding import seed_everything
 
 __all__ = ["build_bank", "run_from_args", "select_schedule", "train_on_bank", "with_schedule"]
 
 logger = logging.getLogger(__name__)
 
 
-def build_bank(cfg: CfgNode, path: str | Path, num_views: int) -> FeatureBank:
-    """The bank of ``MODEL.WEIGHTS`` on ``DATASETS.TRAIN``, read from ``path`` if it is there.
+def build_bank(cfg: CfgNode, path: str | Path) -> FeatureBank:
+    """The bank of ``MODEL.WEIGHTS`` on ``DATASETS.TRAIN`` in the folder ``path``.
 
-    The file's name carries a digest of what the features depend on, so a bank of other weights,
-    data or augmentation is never taken for this one.
+    Raises:
+        ValueError: see :func:`lt_det.bank.rois.build_feature_bank`.
     """
     path = Path(path)
-    path = path.with_name(f"{path.stem}_{_digest(cfg, num_views)}.pth")
     path.parent.mkdir(parents=True, exist_ok=True)
+    model = LTTrainer.build_model(cfg)
+    LTCheckpointer(model).load(cfg.MODEL.WEIGHTS)
     # Two rows of a study that start together extract it once.
     with file_lock(str(path)):
-        if path.is_file():
-            return FeatureBank.load(path)
-        model = LTTrainer.build_model(cfg)
-        LTCheckpointer(model).load(cfg.MODEL.WEIGHTS)
-        dicts = training_dicts(cfg)
-        mapper = DatasetMapper(cfg, is_train=True)
-        seed = max(cfg.SEED, 0)
-        bank = extract_features(model, dicts, mapper, num_views=num_views, seed=seed)
-        bank.save(path)
-        return bank
+        return build_feature_bank(cfg, model, path)
 
 
-def train_on_bank(cfg: CfgNode, bank: FeatureBank) -> nn.Module:
-    """Stage 2 by ``cfg`` on a bank: a model with a trained classifier."""
+def train_on_bank(cfg: CfgNode, bank: FeatureBank, records: Sequence[dict]) -> nn.Module:
+    """Stage 2 by ``cfg`` on a bank of its training records: a model with a trained classifier."""
+    # A classifier may start anew (CLASSIFIER.REINIT).
+    seed_everything(max(cfg.SEED, 0))
     model = LTTrainer.build_model(cfg)
     initialize_from_weights(cfg, model, LTCheckpointer(model))
-    dicts = training_dicts(cfg)
-    if cfg.SOLVER.META.NAME:
-        train_classifier_and_rates(cfg, model, bank, dicts)
-    else:
-        sampler = build_train_sampler(cfg, dicts, seed=max(cfg.SEED, 0))
-        train_classifier(cfg, model, bank, sampler)
+    train_classifier(cfg, model, bank, records)
     return model
 
 
 def select_schedule(
     cfg: CfgNode,
     bank: FeatureBank,
+    records: Sequence[dict],
     base_lrs: Sequence[float],
     max_iters: Sequence[int],
     dataset_name: str,
@@ -83,6 +71,7 @@ def select_schedule(
     Args:
         cfg: stage-2 config.
         bank: features of its training set.
+        records: its training records.
         base_lrs: learning rates to try.
         max_iters: lengths to try.
         dataset_name: the dev split, never the one that is reported.
@@ -97,7 +86,7 @@ def select_schedule(
         if (base_lr, max_iter) in known:
             continue
         trial_cfg = with_schedule(cfg, base_lr, max_iter)
-        model = train_on_bank(trial_cfg, bank)
+        model = train_on_bank(trial_cfg, bank, records)
         model.roi_heads.mask_on = False
         trial_cfg.defrost()
         trial_cfg.DATASETS.TEST = (dataset_name,)
@@ -124,26 +113,16 @@ def with_schedule(cfg: CfgNode, base_lr: float, max_iter: int) -> CfgNode:
     return cfg
 
 
-def _digest(cfg: CfgNode, num_views: int) -> str:
-    """What a bank depends on: weights by content, data, augmentation, RoI sampling, seed."""
-    digest = hashlib.sha256(Path(cfg.MODEL.WEIGHTS).read_bytes())
-    model = cfg.MODEL.clone()
-    model.ROI_BOX_HEAD.pop("CLS_LOSS")
-    model.ROI_BOX_HEAD.pop("CLASSIFIER")
-    for node in (model, cfg.INPUT, cfg.DATASETS.TRAIN, cfg.SEED, num_views):
-        digest.update(str(node).encode())
-    return digest.hexdigest()[:12]
-
-
 def run_from_args(args: argparse.Namespace) -> dict:
     """The job of ``tools/train_classifier.py``; returns the results on ``DATASETS.TEST``."""
     cfg = setup(args)
     check_datasets((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST, *([args.dev] if args.dev else [])))
     require_weights(cfg)
-    bank = build_bank(cfg, args.bank, args.num_views)
+    bank, records = build_bank(cfg, args.bank), training_dicts(cfg)
     if args.base_lr and args.max_iter:
-        chosen = select_schedule(cfg, bank, args.base_lr, args.max_iter, args.dev, args.selection)
+        grid = args.base_lr, args.max_iter
+        chosen = select_schedule(cfg, bank, records, *grid, args.dev, args.selection)
         cfg = with_schedule(cfg, chosen["base_lr"], chosen["max_iter"])
-    model = train_on_bank(cfg, bank)
+    model = train_on_bank(cfg, bank, records)
     LTCheckpointer(model, cfg.OUTPUT_DIR).save("model_final")
     return LTTrainer.test(cfg, model)

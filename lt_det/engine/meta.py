@@ -167,6 +167,7 @@ def outer_gradient(
     loss: BoxClsLoss,
     normaliser: float,
     mask: torch.Tensor | None = None,
+    weights: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """This rank's part of the outer loss on the meta batch and of its gradient Gamma.
 
@@ -180,6 +181,7 @@ def outer_gradient(
             outer loss reads them (its class prior is the training set's, not the meta set's).
         normaliser: M over all ranks.
         mask: of this loss for this batch.
+        weights: (M,), how many RoIs each stands for; None is one each.
 
     Returns:
         The loss () and Gamma; sum both over the ranks.
@@ -189,7 +191,8 @@ def outer_gradient(
     """
     logits = classifier_logits(classifier, parameters, features)
     values, delta = loss_and_gradient(loss, logits, gt_classes, mask)
-    gamma = classifier_gradient(classifier, parameters, features, delta, None, normaliser)
+    gamma = classifier_gradient(classifier, parameters, features, delta, weights, normaliser)
+    values = values if weights is None else values * weights.to(values)
     return values.sum() / normaliser, gamma
 
 

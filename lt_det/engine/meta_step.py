@@ -133,20 +133,23 @@ class MetaStep:
         """
         self._stages = [self._stage(*pair) for pair in zip(self._predictors, train, strict=True)]
         parameters = self._keyed(stage.parameters for stage in self._stages)
-        weights = [self.method.roi_weights(self.phi, stage.rois) for stage in self._stages]
+        weights = self._roi_weights()
         self._gradients = self._inner_gradients(weights)
         step = LookAhead.from_optimizer(self._optimizer, parameters, self._clip)
         outer_loss, gamma = self._outer(step(parameters, self._gradients), meta)
         direction = step.pull_back(parameters, self._gradients, gamma)
         hypergradients = [
-            roi_hypergradient(
-                stage.predictor.cls_score,
-                stage.parameters,
-                stage.rois.features,
-                stage.delta,
-                self._of_stage(number, direction),
-                stage.normaliser,
-            ).double()
+            _times(
+                stage.rois.weights,
+                roi_hypergradient(
+                    stage.predictor.cls_score,
+                    stage.parameters,
+                    stage.rois.features,
+                    stage.delta,
+                    self._of_stage(number, direction),
+                    stage.normaliser,
+                ).double(),
+            )
             for number, stage in enumerate(self._stages)
         ]
         gradient = self.method.rate_gradient(self.phi, train, hypergradients, batch)
@@ -165,7 +168,7 @@ class MetaStep:
         """
         self.adam.step()
         self.method.rates_changed(iteration + 1, self.phi)
-        weights = [self.method.roi_weights(self.phi, stage.rois) for stage in self._stages]
+        weights = self._roi_weights()
         if any(weight is not None for weight in weights):
             self._gradients = self._inner_gradients(weights)
         for number, stage in enumerate(self._stages):
@@ -194,6 +197,14 @@ class MetaStep:
         normaliser = _normaliser(predictor, rois)
         return _Stage(predictor, parameters, rois, logits, losses, delta, normaliser)
 
+    def _roi_weights(self) -> list[torch.Tensor | None]:
+        """What every RoI counts in the inner loss: by the rates, and by what it stands for."""
+        weights = []
+        for stage in self._stages:
+            by_rates, stands_for = self.method.roi_weights(self.phi, stage.rois), stage.rois.weights
+            weights.append(stands_for if by_rates is None else _times(stands_for, by_rates))
+        return weights
+
     def _inner_gradients(self, weights: Sequence[torch.Tensor | None]) -> dict:
         gradients = self._keyed(
             classifier_gradient(
@@ -221,6 +232,7 @@ class MetaStep:
                 loss,
                 _normaliser(stage.predictor, rois),
                 loss.draw_mask(rois.gt_classes),
+                rois.weights,
             )
             total = total + value
             gammas.append(gamma)
@@ -247,5 +259,10 @@ class MetaStep:
 
 def _normaliser(predictor: LTFastRCNNOutputLayers, rois: RoIs) -> float:
     """RoIs of all ranks, at least 1, over the weight of the loss in the total."""
-    number = torch.tensor(float(len(rois)), device=rois.gt_classes.device)
-    return max(float(sum_over_ranks(number)), 1.0) / predictor.loss_weight.get("loss_cls", 1.0)
+    return max(float(sum_over_ranks(rois.num_rois)), 1.0) / predictor.loss_weight.get(
+        "loss_cls", 1.0
+    )
+
+
+def _times(weights: torch.Tensor | None, values: torch.Tensor) -> torch.Tensor:
+    return values if weights is None else values * weights.to(values)

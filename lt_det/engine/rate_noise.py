@@ -16,13 +16,13 @@ from tabulate import tabulate
 from torch import nn
 from tqdm import tqdm
 
+from lt_det.bank.rois import FeatureBank
+from lt_det.bank.training import meta_batches, prepare_classifier
 from lt_det.class_stats import GROUP_NAMES
 from lt_det.data.loaders import build_batch_plan
 from lt_det.data.statistics import training_dicts
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.decoupled import build_bank
-from lt_det.engine.feature_bank import FeatureBank, prepare_classifier
-from lt_det.engine.meta_bank import meta_batches
 from lt_det.engine.meta_methods import MetaSampler
 from lt_det.engine.meta_trainer import build_meta_step
 from lt_det.engine.trainer import LTTrainer
@@ -34,17 +34,16 @@ __all__ = ["noise_by_group", "noise_table", "rate_gradients"]
 CLEAR = 3.0
 
 
-def noise_table(cfg: CfgNode, bank_path: str, num_views: int, checkpoint: str, steps: int) -> str:
+def noise_table(cfg: CfgNode, bank_path: str, checkpoint: str, steps: int) -> str:
     """Markdown: the rates' gradient by group at one classifier, with all rates at 0.5.
 
     Args:
         cfg: a stage-2 config with ``SOLVER.META``; ``MODEL.WEIGHTS`` is its stage 1.
         bank_path: see :func:`build_bank`.
-        num_views: see :func:`build_bank`.
         checkpoint: of a stage 2, whose classifier is looked at.
         steps: batches.
     """
-    bank = build_bank(cfg, bank_path, num_views)
+    bank = build_bank(cfg, bank_path)
     model = LTTrainer.build_model(cfg)
     LTCheckpointer(model).load(checkpoint)
     gradients = rate_gradients(cfg, model, bank, training_dicts(cfg), steps)

@@ -7,20 +7,21 @@ balanced loss changes most: which of two look-alikes comes first at one object. 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetMapper, get_detection_dataset_dicts
 from tabulate import tabulate
 from torch import nn
 
+from lt_det.bank.rois import build_feature_bank
 from lt_det.class_stats import GROUP_NAMES, ClassStats
 from lt_det.engine.checkpoint import LTCheckpointer
-from lt_det.engine.feature_bank import FeatureBank, extract_features
 from lt_det.engine.trainer import LTTrainer
 from lt_det.modeling.box_predictor import box_predictors
+from lt_det.modeling.roi_recorder import RoIs
 
 __all__ = ["recall_by_group", "recall_table"]
 
@@ -39,32 +40,36 @@ def recall_table(cfg: CfgNode, dataset_name: str, checkpoints: Sequence[str]) ->
     model = LTTrainer.build_model(cfg)
     checkpointer = LTCheckpointer(model)
     checkpointer.load(checkpoints[0])
-    dicts = get_detection_dataset_dicts(dataset_name)
-    bank = extract_features(model, dicts, DatasetMapper(cfg, is_train=True), seed=max(cfg.SEED, 0))
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.DATASETS.TRAIN, cfg.MODEL.WEIGHTS = (dataset_name,), str(checkpoints[0])
+    with tempfile.TemporaryDirectory() as folder:
+        bank = build_feature_bank(cfg, model, folder)
+        rois = bank.rows(np.arange(len(bank)))
     rows = []
     for path in checkpoints:
         checkpointer.load(path)
         (predictor,) = box_predictors(model)
         stats = predictor.cls_loss.require_class_stats().value()
-        recall = recall_by_group(predictor.cls_score, bank, stats)
+        recall = recall_by_group(predictor.cls_score, rois, stats)
         rows.append([path, *(f"{100 * value:.1f}" for value in recall)])
     headers = ["checkpoint", *(f"{name} recall" for name in GROUP_NAMES)]
     return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
 
 
 @torch.no_grad()
-def recall_by_group(classifier: nn.Module, bank: FeatureBank, stats: ClassStats) -> np.ndarray:
+def recall_by_group(classifier: nn.Module, rois: RoIs, stats: ClassStats) -> np.ndarray:
     """Share of foreground RoIs whose best foreground class is right, mean over classes, (3,).
 
     Every class counts once, however many RoIs it has; classes without RoIs are left out.
     Background plays no part. NaN for a group without RoIs.
     """
     num_classes = stats.num_classes
-    predicted = classifier(bank.features.float())[:, :num_classes].argmax(dim=1)
-    foreground = bank.gt_classes < num_classes
-    right = bank.gt_classes[foreground & (predicted == bank.gt_classes)]
+    predicted = classifier(rois.features)[:, :num_classes].argmax(dim=1)
+    foreground = rois.gt_classes < num_classes
+    right = rois.gt_classes[foreground & (predicted == rois.gt_classes)]
     hits = torch.bincount(right, minlength=num_classes).numpy()
-    total = torch.bincount(bank.gt_classes[foreground], minlength=num_classes).numpy()
+    total = torch.bincount(rois.gt_classes[foreground], minlength=num_classes).numpy()
     groups = stats.groups()
     recall = []
     for group in range(len(GROUP_NAMES)):

@@ -167,16 +167,19 @@ def _stage1_job(study: Study, output_dir: Path, name: str, seed: int) -> Job:
 def _row_job(study: Study, output_dir: Path, row: Row, seed: int) -> Job:
     weights = seed_folder(output_dir, row.stage1, seed) / "model_final.pth"
     folder = seed_folder(output_dir, row.folder, seed)
+    opts = list(study.opts)
     if study.bank:
-        tool, arguments = "train_classifier.py", ["--bank", str(weights.parent / "bank.pth")]
+        tool, arguments = "train_classifier.py", ["--bank", str(weights.parent / "bank")]
         arguments += ["--selection", str(output_dir / row.folder / "selection.json")]
-        for name, value in {**study.bank, **study.select}.items():
+        for name, value in study.bank.items():
+            opts += [f"FEATURE_BANK.{name.upper()}", str(value)]
+        for name, value in study.select.items():
             values = value if isinstance(value, list) else [value]
             arguments += [f"--{name.replace('_', '-')}", *map(str, values)]
     else:
         tool, arguments = "train_net.py", ["--resume"]
     places = ["MODEL.WEIGHTS", str(weights)]
-    return _job(study, tool, arguments, row.config, folder, seed, study.opts, places)
+    return _job(study, tool, arguments, row.config, folder, seed, opts, places)
 
 
 def _job(study, tool, arguments, config, folder: Path, seed: int, opts, places=()) -> Job:

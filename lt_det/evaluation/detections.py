@@ -63,7 +63,7 @@ class ImageDetections(NamedTuple):
             )
         rles = None
         if instances.has("pred_masks"):
-            rles = _encode_masks(image_id, image_size, instances.pred_masks)
+            rles = encode_masks(image_id, image_size, instances.pred_masks)
         classes = instances.pred_classes.numpy().astype(np.int32)
         return cls(image_id, image_size, classes, scores, boxes.numpy(), rles)
 
@@ -107,7 +107,7 @@ def write_predictions(
         f.write("\n]\n")
 
 
-def _encode_masks(image_id: int, image_size: tuple[int, int], masks: Any) -> list[bytes]:
+def encode_masks(image_id: int, image_size: tuple[int, int], masks: Any) -> list[bytes]:
     """Run-length encode masks [N, H, W], a tensor or `BitMasks`."""
     masks = torch.as_tensor(getattr(masks, "tensor", masks))
     if len(masks) == 0:

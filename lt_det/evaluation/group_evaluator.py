@@ -40,6 +40,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
     ``lvis_instances_results.json``, the detections in the result format of LVIS and COCO.
 
     Attributes:
+        output_dir: see the constructor.
         per_class: after `evaluate`, on the main process: one dict per class.
         matches: after `evaluate`, on the main process: task -> `Matches`.
         groups: group index of each class in the order of category ids [K].
@@ -79,7 +80,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         if unknown:
             raise ValueError(f"tasks {sorted(unknown)} unknown, expected any of {TASKS}.")
         self._tasks = tuple(t for t in TASKS if t in tasks) if tasks else None
-        self._output_dir = output_dir
+        self.output_dir = output_dir
         self._distributed = distributed
         self._max_dets_per_image = max_dets_per_image or self.DEFAULT_MAX_DETS
         self._load(dataset_name)
@@ -124,11 +125,20 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
                     f"image_id {image_id} is not in '{self._json_file}'. Run the model on the "
                     "data set that is evaluated."
                 )
-            detections = ImageDetections.from_instances(
-                image_id, (image["height"], image["width"]), output["instances"]
+            self.add(
+                ImageDetections.from_instances(
+                    image_id, (image["height"], image["width"]), output["instances"]
+                )
             )
-            self._check_classes(detections)
-            self._detections.append(detections)
+
+    def add(self, detections: ImageDetections) -> None:
+        """Store the detections of an image, which is one of the data set's.
+
+        Raises:
+            ValueError: if a class does not fit the data set.
+        """
+        self._check_classes(detections)
+        self._detections.append(detections)
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         """Evaluate everything processed since `reset`.
@@ -147,9 +157,9 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
             logger.warning("No image was processed: there is nothing to evaluate.")
             return {}
         tasks = self._resolve_tasks(detections)
-        if self._output_dir:
-            os.makedirs(self._output_dir, exist_ok=True)
-            path = os.path.join(self._output_dir, PREDICTIONS_FILE)
+        if self.output_dir:
+            os.makedirs(self.output_dir, exist_ok=True)
+            path = os.path.join(self.output_dir, PREDICTIONS_FILE)
             write_predictions(path, detections, self._category_of, tasks)
             logger.info(f"Predictions written to '{path}'.")
         if not self._ground_truth.has_annotations:
@@ -205,11 +215,11 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         self.per_class = self._per_class_rows(columns, instances)
         logger.info("Results in percent:\n" + report.group_table(results))
         logger.info("Ground truth:\n" + report.group_counts_table(self.groups, instances))
-        if self._output_dir:
-            report.write_results(self._output_dir, results, self.per_class)
+        if self.output_dir:
+            report.write_results(self.output_dir, results, self.per_class)
             for task, matches in self.matches.items():
-                matches.save(os.path.join(self._output_dir, f"matches_{task}.npz"))
-            logger.info(f"Results written to '{self._output_dir}'.")
+                matches.save(os.path.join(self.output_dir, f"matches_{task}.npz"))
+            logger.info(f"Results written to '{self.output_dir}'.")
 
     def _per_class_rows(
         self, columns: dict[str, dict[str, np.ndarray]], instances: np.ndarray

@@ -23,7 +23,13 @@ from lt_det.losses import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
 from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX, LinearClassifier
 from lt_det.registry import kwargs_from_node, lookup
 
-__all__ = ["LTFastRCNNOutputLayers", "box_predictors", "build_box_cls_loss", "build_classifier"]
+__all__ = [
+    "LTFastRCNNOutputLayers",
+    "box_predictors",
+    "build_box_cls_loss",
+    "build_classifier",
+    "only_predictor",
+]
 
 logger = logging.getLogger(__name__)
 LOSS_SUFFIX = "Loss"
@@ -179,12 +185,27 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             losses = {name: loss * share for name, loss in losses.items()}
         return {name: loss * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
 
-    def classification_loss(self, logits: torch.Tensor, gt_classes: torch.Tensor) -> torch.Tensor:
-        """Mean over RoIs of the classification loss; zero, with a gradient, without RoIs."""
+    def classification_loss(
+        self,
+        logits: torch.Tensor,
+        gt_classes: torch.Tensor,
+        weights: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Mean over RoIs of the classification loss; zero, with a gradient, without RoIs.
+
+        Args:
+            logits: (R, C).
+            gt_classes: (R,).
+            weights: (R,), how many RoIs each stands for, see :class:`RoIs`; None is one each.
+        """
         logits = _at_least_float32(logits)
         log_accuracy(logits.detach(), gt_classes, self.num_classes)
         mask = self.cls_loss.draw_mask(gt_classes)
-        loss = self.cls_loss(logits, gt_classes, mask).sum() / max(len(gt_classes), 1)
+        losses = self.cls_loss(logits, gt_classes, mask)
+        if weights is None:
+            loss = losses.sum() / max(len(gt_classes), 1)
+        else:
+            loss = (losses * weights).sum() / weights.sum().clamp(min=1)
         if self.training:
             self.cls_loss.update_state(logits.detach(), gt_classes)
         return loss
@@ -201,6 +222,22 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
 def box_predictors(model: nn.Module) -> Iterator[LTFastRCNNOutputLayers]:
     """All of lt_det's box predictors inside ``model``."""
     return (m for m in model.modules() if isinstance(m, LTFastRCNNOutputLayers))
+
+
+def only_predictor(model: nn.Module) -> LTFastRCNNOutputLayers:
+    """The box predictor of a model that has one.
+
+    Raises:
+        ValueError: if it has none of lt_det's, or several (a cascade).
+    """
+    predictors = list(box_predictors(model))
+    if len(predictors) != 1:
+        raise ValueError(
+            f"A feature bank needs a model with one lt_det box predictor, but got "
+            f"{len(predictors)}: set MODEL.ROI_HEADS.NAME 'LTStandardROIHeads', or train the "
+            "classifiers of a cascade in the detector (tools/train_net.py)"
+        )
+    return predictors[0]
 
 
 def check_no_stock_loss(cfg: CfgNode) -> None:

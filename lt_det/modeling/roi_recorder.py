@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from detectron2.structures import Instances
 from torch import nn
 
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers, box_predictors
 
-__all__ = ["RoIs", "record_rois"]
+__all__ = ["RoIs", "record_proposals", "record_rois"]
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,15 @@ class RoIs:
         features: (R, D), the classifier's input.
         gt_classes: (R,) in [0, K].
         num_per_image: RoIs of each picture, in order; they sum to R.
+        weights: (R,), how many RoIs each stands for in the loss; None is one each.
+        boxes: (R, 4), of the proposals, in pixels of the network's input; None where not recorded.
     """
 
     features: torch.Tensor
     gt_classes: torch.Tensor
     num_per_image: Sequence[int]
+    weights: torch.Tensor | None = None
+    boxes: torch.Tensor | None = None
 
     def __len__(self) -> int:
         """R."""
@@ -43,9 +48,21 @@ class RoIs:
         """Those of the first ``num_images`` pictures, and the rest."""
         first = sum(self.num_per_image[:num_images])
         return (
-            RoIs(self.features[:first], self.gt_classes[:first], self.num_per_image[:num_images]),
-            RoIs(self.features[first:], self.gt_classes[first:], self.num_per_image[num_images:]),
+            self._part(slice(first), slice(num_images)),
+            self._part(slice(first, None), slice(num_images, None)),
         )
+
+    @property
+    def num_rois(self) -> torch.Tensor:
+        """How many RoIs they stand for, (): R without weights."""
+        if self.weights is None:
+            return torch.tensor(float(len(self)), device=self.gt_classes.device)
+        return self.weights.sum()
+
+    def _part(self, rois: slice, images: slice) -> RoIs:
+        weights, boxes = (t if t is None else t[rois] for t in (self.weights, self.boxes))
+        numbers = self.num_per_image[images]
+        return RoIs(self.features[rois], self.gt_classes[rois], numbers, weights, boxes)
 
 
 @contextlib.contextmanager
@@ -63,7 +80,9 @@ def record_rois(model: nn.Module) -> Iterator[list[RoIs]]:
     def keep_rois(predictor: LTFastRCNNOutputLayers, proposals: Sequence) -> None:
         kept = features.pop(predictor)
         labels = [kept.new_empty(0, dtype=torch.long), *(p.gt_classes for p in proposals)]
-        recorded.append(RoIs(kept, torch.cat(labels), [len(p) for p in proposals]))
+        boxes = [kept.new_empty(0, 4), *(p.proposal_boxes.tensor for p in proposals)]
+        numbers = [len(p) for p in proposals]
+        recorded.append(RoIs(kept, torch.cat(labels), numbers, boxes=torch.cat(boxes)))
 
     predictors = list(box_predictors(model))
     hooks = [predictor.register_forward_pre_hook(keep_features) for predictor in predictors]
@@ -76,3 +95,34 @@ def record_rois(model: nn.Module) -> Iterator[list[RoIs]]:
             hook.remove()
         for predictor in predictors:
             predictor.recorder = None
+
+
+@contextlib.contextmanager
+def record_proposals(predictor: LTFastRCNNOutputLayers) -> Iterator[list]:
+    """Inside, an evaluation leaves what reaches ``predictor``, which detects nothing.
+
+    A pass appends features (R, D) and the pictures' proposals.
+    """
+    recorded: list[tuple[torch.Tensor, list[Instances]]] = []
+    features = []
+
+    def keep(predictions: tuple, proposals: list[Instances]) -> tuple[list[Instances], list]:
+        recorded.append((features.pop().flatten(1), proposals))
+        nothing = [_no_detections(p) for p in proposals]
+        return nothing, [n.pred_classes for n in nothing]
+
+    hook = predictor.register_forward_pre_hook(lambda _, args: features.append(args[0]))
+    predictor.inference = keep
+    try:
+        yield recorded
+    finally:
+        hook.remove()
+        del predictor.inference
+
+
+def _no_detections(proposals: Instances) -> Instances:
+    boxes = proposals.proposal_boxes[:0]
+    scores = boxes.tensor.new_empty(0)
+    return Instances(
+        proposals.image_size, pred_boxes=boxes, scores=scores, pred_classes=scores.long()
+    )

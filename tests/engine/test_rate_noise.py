@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from detectron2.data import DatasetMapper
 from detectron2.modeling import build_model
 from detectron2.utils.env import seed_all_rng
 
+from lt_det.bank.rois import build_feature_bank
 from lt_det.data.statistics import training_dicts
-from lt_det.engine.feature_bank import extract_features
+from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.rate_noise import noise_by_group, rate_gradients
 
 
@@ -31,14 +31,16 @@ def test_a_table_of_known_gradients():
 
 @pytest.mark.integration
 @pytest.mark.parametrize("name", ["MetaReweighter", "MetaSampler"])
-def test_nothing_moves(tiny_cfg, name):
+def test_nothing_moves(tiny_cfg, name, tmp_path):
     tiny_cfg.SOLVER.META.NAME, tiny_cfg.SOLVER.META.SAMPLER.LAG = name, 1
     tiny_cfg.SOLVER.TRAINABLE_PARAMS = ("*cls_score*",)
     tiny_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME = "BalancedSoftmaxLoss"
     seed_all_rng(0)
     model = build_model(tiny_cfg)
     dicts = training_dicts(tiny_cfg)
-    bank = extract_features(model, dicts, DatasetMapper(tiny_cfg, is_train=True))
+    LTCheckpointer(model, str(tmp_path)).save("stage1")
+    tiny_cfg.MODEL.WEIGHTS = str(tmp_path / "stage1.pth")
+    bank = build_feature_bank(tiny_cfg, model, tmp_path / "bank")
     before = {key: value.clone() for key, value in model.state_dict().items()}
     first = rate_gradients(tiny_cfg, model, bank, dicts, 4)
     assert first.shape == (4, 5)

@@ -1,0 +1,1 @@
+"""RoI features of a frozen detector, extracted once for every classifier."""

@@ -1,0 +1,70 @@
+"""Streams of training batches from a feature bank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from detectron2.config import CfgNode
+
+from lt_det.bank.rois import FeatureBank
+from lt_det.data.stream import Place
+from lt_det.modeling.roi_recorder import RoIs
+from lt_det.seeding import derived_seed
+
+__all__ = ["ROI_SAMPLERS", "class_aware_rois", "picture_rois"]
+
+ROI_SAMPLERS = ("", "class_aware")
+
+
+def picture_rois(bank: FeatureBank, places: Sequence[Place], seed: int, iteration: int) -> RoIs:
+    """The RoIs of a batch of pictures at one step, as the detector would sample them.
+
+    Args:
+        bank: of the training set.
+        places: the pictures.
+        seed: of the training.
+        iteration: number of the step.
+    """
+    images = [place.index for place in places]
+    numbers = bank.picture_numbers[images].tolist()
+    # The keys of lt_det.engine.autocast_trainer: the same step sees the same RoIs there.
+    return bank.rois(images, [(seed, iteration, number) for number in numbers])
+
+
+def class_aware_rois(cfg: CfgNode, bank: FeatureBank, seed: int) -> Iterator[RoIs]:
+    """Endless batches in which every class has as many RoIs: a class is drawn, then an RoI of it.
+
+    Numbers of foreground and background RoIs are those that a step of ``SOLVER.IMS_PER_BATCH``
+    pictures has on average; the background is drawn uniformly. Sampling of pictures cannot do
+    this: with a picture come its other classes.
+
+    Args:
+        cfg: ``SOLVER.IMS_PER_BATCH`` is read.
+        bank: of the training set.
+        seed: of the stream.
+
+    Raises:
+        ValueError: if the bank has no foreground.
+    """
+    labels, weights = bank.labels_of_all(), bank.weights_of_all()
+    order = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[order], np.arange(bank.num_classes + 1))
+    counts = np.diff(starts)
+    classes = np.flatnonzero(counts)
+    if not len(classes):
+        raise ValueError("FEATURE_BANK.ROI_SAMPLER 'class_aware': the bank has no foreground RoI")
+    background = order[starts[-1] :]
+    share = np.cumsum(weights[background])
+    num_foreground, num_rois = bank.mean_step(cfg.SOLVER.IMS_PER_BATCH)
+    iteration = 0
+    while True:
+        rng = np.random.default_rng(derived_seed(seed, iteration))
+        drawn = rng.choice(classes, num_foreground)
+        rows = order[starts[drawn] + rng.integers(counts[drawn])]
+        if len(background):
+            points = rng.random(num_rois - num_foreground) * share[-1]
+            others = background[np.searchsorted(share, points, side="right")]
+            rows = np.concatenate([rows, others])
+        yield bank.rows(rows)
+        iteration += 1

@@ -1,0 +1,100 @@
+"""What the features of a bank depend on: the checkpoint, the data, the settings, the code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.utils.file_io import PathManager
+
+__all__ = ["bank_identity"]
+
+_PACKAGE = Path(__file__).parents[1]
+# Code that decides what is stored.
+_CODE = (
+    "bank/extraction.py",
+    "bank/proposals.py",
+    "bank/rois.py",
+    "bank/sampling.py",
+    "modeling/roi_recorder.py",
+    "seeding.py",
+)
+# Keys that do not reach the features: the classifier's own, and where things are.
+_OTHER = (
+    "MODEL.WEIGHTS",
+    "MODEL.DEVICE",
+    "MODEL.ROI_BOX_HEAD.CLS_LOSS",
+    "MODEL.ROI_BOX_HEAD.CLASSIFIER",
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
+    "MODEL.ROI_HEADS.NMS_THRESH_TEST",
+    "FEATURE_BANK.ROI_SAMPLER",
+)
+
+
+def bank_identity(
+    cfg: CfgNode, dataset_names: Sequence[str], records: Sequence[Mapping], keys: Iterable[str]
+) -> dict:
+    """Names and values, flat and comparable, for a manifest.
+
+    Args:
+        cfg: the config; ``MODEL``, but for the classifier, always counts.
+        dataset_names: the data.
+        records: their records.
+        keys: further nodes and keys of ``cfg`` that count.
+    """
+    values = {
+        "checkpoint": sha256_of_file(cfg.MODEL.WEIGHTS),
+        "data": ", ".join(dataset_names),
+        "num_pictures": len(records),
+        "data_content": _content(dataset_names, records),
+        "code": _code(),
+        "torch": torch.__version__,
+    }
+    for key in ("MODEL", *keys):
+        values |= dict(_flat(key, _node(cfg, key)))
+    return values
+
+
+def sha256_of_file(path: str) -> str:
+    """Digest of a local or remote file."""
+    with open(PathManager.get_local_path(path), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _content(dataset_names: Sequence[str], records: Sequence[Mapping]) -> str:
+    """Digest of the annotation files; of the records, where a set has no file of its own."""
+    metadata = [MetadataCatalog.get(name) for name in dataset_names]
+    if all(data.get("is_whole_json_file", False) for data in metadata):
+        return " ".join(sha256_of_file(data.json_file) for data in metadata)
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(json.dumps(record, default=str, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _code() -> str:
+    digest = hashlib.sha256()
+    for name in _CODE:
+        digest.update((_PACKAGE / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _node(cfg: CfgNode, key: str):
+    for part in key.split("."):
+        cfg = cfg[part]
+    return cfg
+
+
+def _flat(key: str, value) -> Iterator[tuple[str, object]]:
+    if key in _OTHER:
+        return
+    if isinstance(value, Mapping):
+        for name, child in value.items():
+            yield from _flat(f"{key}.{name}", child)
+    else:
+        yield key, value
