@@ -71,13 +71,13 @@ def test_one_flipped_bit_is_found_and_named(folder, name, position):
 def test_a_truncated_shard_is_named(folder):
     path = folder.path / "shard_00002" / "features.npy"
     path.write_bytes(path.read_bytes()[:-2])
-    with pytest.raises(ValueError, match="shard_00002/features.npy is damaged"):
+    with pytest.raises(ValueError, match=r"shard_00002/features.npy is damaged"):
         folder.verify()
 
 
 def test_a_shard_without_checksums_is_named(folder):
     (folder.path / "shard_00000" / "checksums.json").write_text("{")
-    with pytest.raises(ValueError, match="shard_00000 has no readable checksums.json"):
+    with pytest.raises(ValueError, match=r"shard_00000 has no readable checksums.json"):
         folder.verify()
 
 
@@ -130,7 +130,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 
 def test_a_broken_manifest_is_named(folder):
     (folder.path / "manifest.json").write_text('{"checkpoint": ')
-    with pytest.raises(ValueError, match="manifest.json cannot be read"):
+    with pytest.raises(ValueError, match=r"manifest.json cannot be read"):
         BankFolder(folder.path, {}, 3)
 
 

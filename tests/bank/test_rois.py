@@ -164,7 +164,7 @@ def test_features_too_large_for_the_type_are_refused(bank_cfg, stage1, tmp_path)
         for layer in stage1.roi_heads.box_head.fcs:
             layer.weight.mul_(1e6)
             layer.bias.add_(1e6)
-    with pytest.raises(ValueError, match="FEATURE_BANK.DTYPE 'float32'"):
+    with pytest.raises(ValueError, match=r"FEATURE_BANK.DTYPE 'float32'"):
         build_feature_bank(bank_cfg, stage1, tmp_path / "bank")
 
 
@@ -191,5 +191,5 @@ def test_a_cascade_is_refused(bank_cfg, tmp_path):
 def test_a_disk_that_is_too_small(bank_cfg, stage1, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(ValueError, match="will need about .* GB and has 0.0 GB"):
+    with pytest.raises(ValueError, match=r"will need about .* GB and has 0.0 GB"):
         build_feature_bank(bank_cfg, stage1, tmp_path / "bank")

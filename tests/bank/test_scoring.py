@@ -101,7 +101,7 @@ def test_without_masks(bank_cfg, stage1, tmp_path):
 
 def test_masks_without_maps_need_the_pictures(bank_cfg, stage1, tmp_path):
     bank = build_proposal_bank(bank_cfg, stage1, bank_cfg.DATASETS.TEST[0], tmp_path / "bank")
-    with pytest.raises(ValueError, match="FEATURE_BANK.STORE_MAPS True"):
+    with pytest.raises(ValueError, match=r"FEATURE_BANK.STORE_MAPS True"):
         next(detect(stage1, bank, [stage1.roi_heads.box_predictor]))
 
 
