@@ -29,7 +29,7 @@ def group_table(results: Results) -> str:
         results: the evaluation; missing and NaN metrics are shown as ``-``.
     """
     rows = [
-        [task, *(_format(metrics.get(name, math.nan)) for name in TABLE_METRICS)]
+        [task, *(format_percent(metrics.get(name, math.nan)) for name in TABLE_METRICS)]
         for task, metrics in results.items()
     ]
     return tabulate(rows, headers=("task", *TABLE_METRICS), tablefmt="pipe", stralign="right")
@@ -82,7 +82,7 @@ def methods_table(
     table = [
         [name, len(runs)]
         + [
-            _format_seeds([run.get(task, {}).get(metric, math.nan) for run in runs])
+            format_seeds([run.get(task, {}).get(metric, math.nan) for run in runs])
             for task, metric in columns
         ]
         for name, runs in rows
@@ -154,14 +154,16 @@ def atomic_text(path: str | os.PathLike) -> Iterator[TextIO]:
     os.replace(partial, path)
 
 
-def _format(value: float, digits: int = 2) -> str:
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+def format_percent(value: float) -> str:
+    """Format two digits, NaN as ``-``."""
+    return "-" if math.isnan(value) else f"{value:.2f}"
 
 
-def _format_seeds(values: Sequence[float]) -> str:
+def format_seeds(values: Sequence[float]) -> str:
+    """Format ``mean ± standard deviation`` over training seeds; the mean alone of one seed."""
     mean = float(np.mean(values))
     if len(values) < 2 or math.isnan(mean):
-        return _format(mean)
+        return format_percent(mean)
     return f"{mean:.2f} ± {np.std(values, ddof=1):.2f}"
 
 

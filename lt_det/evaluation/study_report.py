@@ -13,7 +13,14 @@ from lt_det.evaluation.bootstrap import bootstrap_difference
 from lt_det.evaluation.matches import Matches
 from lt_det.evaluation.report import atomic_text, methods_table, read_results
 
-__all__ = ["Run", "differences_table", "write_study_report"]
+__all__ = [
+    "METRICS",
+    "Run",
+    "differences_table",
+    "excludes_zero",
+    "format_difference",
+    "write_study_report",
+]
 
 Run = Path
 """Folder of one evaluation, ``OUTPUT_DIR/inference/<dataset>``, as LTLVISEvaluator writes it."""
@@ -85,10 +92,19 @@ def _differences(runs, comparisons, groups, task: str, num_replicates: int) -> l
     ]
 
 
-def _cell(difference: Mapping[str, float]) -> str:
-    """``+1.2 [+0.3, +2.0]``; an interval that excludes zero is bold; ``-`` without ground truth."""
+def format_difference(difference: Mapping[str, float]) -> str:
+    """Format ``+1.2 [+0.3, +2.0]``; ``-`` without ground truth."""
     if np.isnan(difference["mean"]):
         return "-"
-    lo, hi = difference["lo"], difference["hi"]
-    text = f"{difference['mean']:+.1f} [{lo:+.1f}, {hi:+.1f}]"
-    return f"**{text}**" if lo > 0 or hi < 0 else text
+    return f"{difference['mean']:+.1f} [{difference['lo']:+.1f}, {difference['hi']:+.1f}]"
+
+
+def excludes_zero(difference: Mapping[str, float]) -> bool:
+    """Say whether the interval lies on one side of zero; not of NaN."""
+    return difference["lo"] > 0 or difference["hi"] < 0
+
+
+def _cell(difference: Mapping[str, float]) -> str:
+    """An interval that excludes zero is bold."""
+    text = format_difference(difference)
+    return f"**{text}**" if excludes_zero(difference) else text

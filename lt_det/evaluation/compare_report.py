@@ -1,0 +1,66 @@
+"""The report of a comparison: ``compare.md``, its plots, and one page, ``compare.html``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from lt_det.evaluation.compare_page import comparison_page
+from lt_det.evaluation.compare_plots import comparison_plots
+from lt_det.evaluation.compare_style import Rendered
+from lt_det.evaluation.compare_tables import (
+    Table,
+    class_table,
+    differences_tables,
+    failures_table,
+    markdown_table,
+    scores_table,
+    settings_table,
+)
+from lt_det.evaluation.comparison import Comparison, check_comparison
+from lt_det.evaluation.report import atomic_text
+
+__all__ = ["write_compare_report"]
+
+
+def write_compare_report(folder: str | Path, data: Comparison) -> str:
+    """Write ``compare.md``, ``compare_*.png`` and ``compare.html``, the same for the same data.
+
+    Args:
+        folder: created if missing.
+        data: content of ``compare.json``, see :mod:`lt_det.evaluation.comparison`.
+
+    Returns:
+        The Markdown text.
+
+    Raises:
+        ValueError: if the data is not a comparison.
+    """
+    check_comparison(data)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    plots = [plot.render() for plot in comparison_plots(data)]
+    for plot in plots:
+        (folder / f"{plot.name}.png").write_bytes(plot.png)
+    tables = _tables(data)
+    text = _markdown(data, tables, plots)
+    html = comparison_page(data, tables, plots, class_table(data))
+    for name, content in (("compare.md", text), ("compare.html", html)):
+        with atomic_text(folder / name) as file:
+            file.write(content)
+    return text
+
+
+def _tables(data: Comparison) -> list[Table]:
+    tables = [scores_table(data), failures_table(data)]
+    tables += [*differences_tables(data), settings_table(data)]
+    return [table for table in tables if table.rows]
+
+
+def _markdown(data: Comparison, tables: Iterable[Table], plots: Iterable[Rendered]) -> str:
+    parts = [f"## {data['title']}", *data["notes"]]
+    for table in tables:
+        parts += [f"### {table.title}", *filter(None, [table.note]), markdown_table(table)]
+    for plot in plots:
+        parts += [f"### {plot.title}", plot.caption, f"![{plot.title}]({plot.name}.png)"]
+    return "\n\n".join(parts) + "\n"
