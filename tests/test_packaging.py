@@ -85,6 +85,17 @@ def test_every_package_folder_is_installed_and_nothing_else(setup_arguments):
     assert set(setup_arguments["packages"]) == expected
 
 
+def test_files_beside_the_python_files_are_installed(setup_arguments):
+    beside = {p for p in (ROOT / "lt_det").rglob("*") if p.suffix in (".html", ".css", ".js")}
+    installed = {
+        path
+        for package, patterns in setup_arguments["package_data"].items()
+        for pattern in patterns
+        for path in (ROOT / package.replace(".", "/")).glob(pattern)
+    }
+    assert beside == installed != set()
+
+
 def test_pip_install_leaves_torch_and_detectron2_alone(setup_arguments):
     extras = setup_arguments["extras_require"].values()
     required = setup_arguments["install_requires"] + [name for extra in extras for name in extra]

@@ -56,7 +56,8 @@ class Table(NamedTuple):
     @property
     def numeric(self) -> list[bool]:
         """Say of each column whether it holds numbers."""
-        return [cell.value is not None for cell in self.rows[0]]
+        columns = range(len(self.columns))
+        return [any(row[i].value is not None for row in self.rows) for i in columns]
 
 
 def markdown_table(table: Table) -> str:
@@ -79,7 +80,10 @@ def scores_table(data: Comparison) -> Table:
     )
     rows = [_method_cells(row, len(data["seeds"]), metrics) for row in data["rows"]]
     stage1 = _method_cells(stage1_row(data), 1, metrics)
-    note = "Percent: mean ± standard deviation over seeds. Seconds: mean of one seed."
+    note = (
+        "Percent: mean ± standard deviation over seeds. Seconds: mean of one seed. "
+        f"Stage 1 is `{data['stage1']['weights']}`."
+    )
     return Table("Methods", note, columns, [stage1, *rows])
 
 

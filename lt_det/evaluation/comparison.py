@@ -53,8 +53,8 @@ def check_comparison(data: Comparison) -> None:
     """Check what every reader relies on.
 
     Raises:
-        ValueError: if a key is missing, no task is given, two rows have one name, or the values
-            per class are not one for each class.
+        ValueError: if a key is missing, no task is given, two rows have one name, or a run has not
+            one value for each class and task.
     """
     _check_keys(data, _KEYS, "the comparison")
     if not data["tasks"]:
@@ -66,7 +66,7 @@ def check_comparison(data: Comparison) -> None:
         if names.count(name) > 1:
             raise ValueError(f"{names.count(name)} rows are named {name!r}: rename all but one.")
     for row in (stage1_row(data), *data["rows"]):
-        _check_lengths(row, len(data["classes"]))
+        _check_lengths(row, data["tasks"], len(data["classes"]))
 
 
 def number(value: float | None) -> float:
@@ -164,12 +164,14 @@ def _check_keys(mapping: Mapping, keys: Sequence[str], where: str) -> None:
         )
 
 
-def _check_lengths(row: Row, num_classes: int) -> None:
+def _check_lengths(row: Row, tasks: Sequence[str], num_classes: int) -> None:
     for run in row["runs"]:
+        _check_keys(run["per_class"], tasks, f"row {row['name']!r}: per_class")
         stored = {f"per_class[{task!r}]": values for task, values in run["per_class"].items()}
-        stored["weight_norms"] = run["weight_norms"]
+        if run["weight_norms"] is not None:
+            stored["weight_norms"] = run["weight_norms"]
         for name, values in stored.items():
-            if values is not None and len(values) != num_classes:
+            if len(values) != num_classes:
                 raise ValueError(
                     f"row {row['name']!r}: {name} holds {len(values)} values for the "
                     f"{num_classes} classes of 'classes'; expected one for each."

@@ -1,0 +1,161 @@
+import itertools
+
+import numpy as np
+import pytest
+from fake_comparison import METHODS, comparison, fail
+
+from lt_det.evaluation.compare_class_plots import bin_means, draw_class_ap, draw_weight_norms
+from lt_det.evaluation.compare_groups_plot import draw_groups, group_points
+from lt_det.evaluation.compare_plots import comparison_plots
+from lt_det.evaluation.compare_selection_plot import draw_selection, selection_lines
+from lt_det.evaluation.compare_style import look, spread
+
+
+@pytest.fixture
+def data():
+    return comparison(("control", "better", "best"), num_classes=12, seeds=(1, 2))
+
+
+def test_spread_labels_keep_their_order_and_distance():
+    moved = spread([0.5, 0.1, 0.51, 0.52], 0.1, 0.0, 1.0)
+    np.testing.assert_allclose(moved, [0.41, 0.1, 0.51, 0.61])
+
+
+def test_spread_is_the_least_squares_solution():
+    wanted = np.array([0.2, 0.3, 0.31, 0.32, 0.6])
+    grid = np.arange(0.0, 1.0001, 0.05)
+    feasible = [
+        np.array(c) for c in itertools.combinations(grid, 5) if np.diff(c).min() > 0.1 - 1e-9
+    ]
+    best = min(np.sum((c - wanted) ** 2) for c in feasible)
+    moved = spread(wanted, 0.1, 0.0, 1.0)
+    assert np.diff(moved).min() >= 0.1 - 1e-12
+    assert np.sum((moved - wanted) ** 2) <= best
+
+
+def test_spread_stays_within_its_limits_and_shrinks_the_gap_if_it_must():
+    np.testing.assert_allclose(spread([0.0, 0.0, 0.0], 0.1, 0.0, 1.0), [0.0, 0.1, 0.2])
+    np.testing.assert_allclose(spread([1.0, 1.0], 0.1, 0.0, 1.0), [0.9, 1.0])
+    np.testing.assert_allclose(spread([5.0, 5.0, 5.0], 0.9, 0.0, 1.0), [0.0, 0.5, 1.0])
+    assert spread([], 0.1, 0.0, 1.0).shape == (0,)
+
+
+def test_bin_means_by_hand():
+    x = np.array([1.0, 4.0, 100.0, 10000.0])
+    centres, means = bin_means(x, np.array([10.0, 20.0, 5.0, 7.0]), num_bins=4)
+    np.testing.assert_allclose(centres, [2.0, 100.0, 10000.0])
+    np.testing.assert_allclose(means, [15.0, 5.0, 7.0])
+
+
+def test_bin_means_of_one_place_and_of_nothing():
+    centres, means = bin_means(np.array([3.0, 3.0]), np.array([1.0, 2.0]))
+    np.testing.assert_allclose([centres, means], [[3.0], [1.5]])
+    assert [len(part) for part in bin_means(np.empty(0), np.empty(0))] == [0, 0]
+
+
+def test_fifteen_methods_look_different():
+    looks = [tuple(look(place).values()) for place in range(15)]
+    assert len(set(looks)) == 15
+
+
+def test_points_are_stage_1_and_the_finished_rows_with_both_metrics(data):
+    fail(data["rows"][2])
+    for run, frequent in zip(data["rows"][1]["runs"], (50.0, 54.0), strict=True):
+        run["results"]["segm"] |= {"APr": 10.0, "APf": frequent}
+    points = group_points(data)
+    assert [point.name for point in points] == ["stage 1", "control", "better"]
+    assert [point.is_control for point in points] == [False, True, False]
+    np.testing.assert_allclose(points[2].mean, [52.0, 10.0])
+    np.testing.assert_allclose(points[2].deviation, [8**0.5, 0.0])
+    data["rows"][1]["runs"][0]["results"]["segm"]["APr"] = None
+    assert [point.name for point in group_points(data)] == ["stage 1", "control"]
+
+
+def test_every_point_is_named_beside_the_axes(data):
+    texts = [text.get_text() for text in draw_groups(data).axes[0].texts]
+    assert sorted(filter(None, texts)) == ["best", "better", "control", "stage 1"]
+
+
+def test_class_panels_show_the_method_over_its_control(data):
+    figure = draw_class_ap(data)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["control", "better", "best"]
+    grey = [axes.texts[0].get_text() for axes in figure.axes]
+    assert grey == ["grey: stage 1", "grey: control", "grey: control"]
+    assert {len(axes.collections) for axes in figure.axes} == {2}
+    many = draw_class_ap(comparison(("control",), num_classes=400, seeds=(1,)))
+    assert not many.axes[0].collections
+
+
+def test_norms_are_sorted_by_frequency(data):
+    for count, entry in enumerate(data["classes"], start=1):
+        entry["train_image_count"] = count
+    norms = np.arange(1.0, 13.0)
+    data["stage1_weight_norms"] = norms.tolist()
+    del data["rows"][0]["runs"][1]
+    data["rows"][0]["runs"][0]["weight_norms"] = (1 / norms).tolist()
+    before, after = draw_weight_norms(data).axes[0].lines
+    np.testing.assert_array_equal(before.get_ydata(), norms[::-1])
+    np.testing.assert_array_equal(after.get_ydata(), 1 / norms[::-1])
+
+
+def test_selection_has_a_line_per_value_of_the_second_parameter():
+    grid = itertools.product((0.4, 0.1), (1, 2))
+    trials = [{"settings": {"A.LR": a, "B.TAU": b}, "AP": a + b} for a, b in grid]
+    trials[0]["AP"] = None
+    values, lines = selection_lines(trials)
+    assert values == [0.1, 0.4]
+    assert lines == {
+        "TAU 1": {0: 1.1, 1: pytest.approx(np.nan, nan_ok=True)},
+        "TAU 2": {0: 2.1, 1: 2.4},
+    }
+
+
+def test_selection_takes_names_and_no_names_at_all():
+    trials = [{"settings": {"NAME": name}, "AP": 1.0} for name in ("b", "a")]
+    assert selection_lines(trials) == (["b", "a"], {"": {0: 1.0, 1: 1.0}})
+    assert selection_lines([{"settings": {}, "AP": 3.0}]) == ([1], {"": {0: 3.0}})
+
+
+def test_selection_rings_the_chosen_trial(data):
+    trials = [{"settings": {"LR": lr, "TAU": 1.0}, "AP": ap} for lr, ap in ((0.1, 5.0), (0.2, 9.0))]
+    for row in data["rows"]:
+        row["selection"] = {"trials": trials, "chosen": {"LR": 0.2, "TAU": 1.0}}
+    data["rows"][1]["selection"] = None
+    figure = draw_selection(data)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["control", "best"]
+    ring = figure.axes[0].lines[-1]
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (1, 9.0)
+
+
+def test_plots_without_data_are_left_out(data):
+    def names():
+        return [plot.name.removeprefix("compare_") for plot in comparison_plots(data)]
+
+    assert names() == ["groups", "classes", "weight_norms", "selection"]
+    for row in data["rows"]:
+        row["selection"] = None
+        for run in row["runs"]:
+            run["weight_norms"] = None
+    assert names() == ["groups", "classes"]
+    for row in data["rows"]:
+        fail(row)
+    assert names() == []
+
+
+def test_classes_without_a_training_image_are_counted(data):
+    data["classes"][3]["train_image_count"] = 0
+    (plot,) = (p for p in comparison_plots(data) if p.name == "compare_classes")
+    assert "1 classes without a training image are not drawn" in plot.caption
+
+
+@pytest.mark.integration
+def test_plots_are_the_same_bytes_whatever_the_users_style():
+    import matplotlib
+
+    plot = comparison_plots(comparison(METHODS[:2], num_classes=9, seeds=(1,)))[0]
+    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "black"}):
+        first = plot.render()
+    assert first == plot.render()
+    assert first.png.startswith(b"\x89PNG")
+    assert b"<svg" in first.svg
