@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -40,6 +41,8 @@ _STYLE = {
     "axes.spines.right": False,
     "grid.linewidth": 0.6,
     "grid.color": "#e4e4e4",
+    # A "$" in a name is no mathematics.
+    "text.parse_math": False,
     # Else an SVG differs between two runs.
     "svg.hashsalt": "lt_det",
 }
@@ -109,7 +112,9 @@ def panels(titles: Sequence[str], height: float, **subplots) -> tuple[Figure, li
     for axes in used[-num_columns:]:  # the lowest of each column, above a removed one too
         axes.tick_params(labelbottom=True)
     for axes, title in zip(used, titles, strict=True):
-        axes.set_title(shorten(title), loc="left", fontsize=9, fontweight="bold", pad=15)
+        axes.set_title(
+            shorten(title, 26, max_lines=2), loc="left", fontsize=9, fontweight="bold", pad=15
+        )
     return figure, used
 
 
@@ -128,11 +133,9 @@ def label_log(axis: Axis, subs: Sequence[float]) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def shorten(name: str, length: int = 30) -> str:
-    """Cut a name that would not fit above a panel."""
-    # A "$" would start mathematics.
-    name = name if len(name) <= length else name[: length - 1] + "…"
-    return name.replace("$", r"\$")
+def shorten(name: str, width: int, max_lines: int = 1) -> str:
+    """Break a name into lines and cut what does not fit."""
+    return "\n".join(textwrap.wrap(name, width, max_lines=max_lines, placeholder="…"))
 
 
 def spread(positions: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:

@@ -110,7 +110,7 @@ def settings_table(data: Comparison) -> Table:
     note = (
         f"Chosen by AP on `{data['dev']}`."
         if data["dev"]
-        else "No set to choose on was given: hyper-parameters are as written."
+        else "No set was named on which hyper-parameters were chosen."
     )
     columns = ("method", "chosen", "trials", "AP of the chosen", "settings")
     return Table("Settings", note, columns, [_settings_cells(row) for row in data["rows"]])

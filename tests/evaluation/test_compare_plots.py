@@ -8,7 +8,7 @@ from lt_det.evaluation.compare_class_plots import bin_means, draw_class_ap, draw
 from lt_det.evaluation.compare_groups_plot import draw_groups, group_points
 from lt_det.evaluation.compare_plots import comparison_plots
 from lt_det.evaluation.compare_selection_plot import draw_selection, selection_lines
-from lt_det.evaluation.compare_style import look, spread
+from lt_det.evaluation.compare_style import look, shorten, spread
 
 
 @pytest.fixture
@@ -56,6 +56,13 @@ def test_bin_means_of_one_place_and_of_nothing():
 def test_fifteen_methods_look_different():
     looks = [tuple(look(place).values()) for place in range(15)]
     assert len(set(looks)) == 15
+
+
+def test_names_that_differ_at_their_end_stay_apart():
+    names = [f"Balanced Softmax, Meta {end}" for end in ("Sampler", "Reweighter")]
+    short = [shorten(name, 26, max_lines=2) for name in names]
+    assert short == ["Balanced Softmax, Meta\nSampler", "Balanced Softmax, Meta\nReweighter"]
+    assert shorten("one two three", 8) == "one two…"
 
 
 def test_points_are_stage_1_and_the_finished_rows_with_both_metrics(data):
