@@ -1,0 +1,1 @@
+"""Many long-tail methods on one frozen detector: trained, chosen, evaluated, compared."""

@@ -1,0 +1,164 @@
+"""``compare.json``: everything that a comparison found, as plain values."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lt_det.class_stats import GROUP_NAMES
+from lt_det.compare.rows import STAGE1, Comparison, Row
+from lt_det.compare.runs import MODEL, Run, Workbench, norms_of, run_folder
+from lt_det.evaluation.bootstrap import bootstrap_difference
+from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.report import atomic_text, read_results
+
+__all__ = ["collect", "runs_of", "stage1_run", "write_comparison"]
+
+_TASKS = ("bbox", "segm")
+_METRICS = ("AP", "APr", "APc", "APf")
+
+
+def runs_of(comparison: Comparison, row: Row) -> list[Run]:
+    """The runs of a row: one a seed, or one if nothing in it is random."""
+    return [Run(row, seed) for seed in ([None] if row.after == STAGE1 else comparison.seeds)]
+
+
+def stage1_run() -> Run:
+    """The detector that all rows begin with, as a row of its own."""
+    return Run(Row(STAGE1, after=STAGE1), None)
+
+
+def collect(
+    bench: Workbench,
+    comparison: Comparison,
+    dataset_name: str,
+    errors: Mapping[str, str],
+    notes: Sequence[str],
+) -> dict:
+    """What ``lt_det.evaluation.comparison`` describes, of the runs that are evaluated.
+
+    Args:
+        bench: whose output folder holds the runs.
+        comparison: rows and seeds.
+        dataset_name: the test set.
+        errors: row name -> what it failed by.
+        notes: command, commit, machine.
+    """
+    first = bench.results_folder(stage1_run(), dataset_name)
+    classes = _per_class(first)
+    tasks = [task for task in _TASKS if task in read_results(first / "results.json")]
+    done = {
+        row.name: [r for r in runs_of(comparison, row) if bench.is_evaluated(r, dataset_name)]
+        for row in comparison.rows
+    }
+    folders = {
+        name: [bench.results_folder(run, dataset_name) for run in runs]
+        for name, runs in done.items()
+    }
+    folders[STAGE1] = [first]
+    return {
+        "title": dataset_name,
+        "notes": list(notes),
+        "seeds": list(comparison.seeds),
+        "tasks": tasks,
+        "dev": bench.dev or None,
+        "stage1": {"weights": bench.cfg.MODEL.WEIGHTS, **_scores(first, tasks)},
+        "classes": [
+            {
+                "name": row["name"],
+                "group": row["group"],
+                "train_image_count": _number(row["train_image_count"]),
+                "train_instance_count": _number(row["train_instance_count"]),
+                "val_instances": int(row["val_instances"]),
+            }
+            for row in classes
+        ],
+        "stage1_weight_norms": norms_of(
+            run_folder(bench.output_dir, stage1_run()) / MODEL, len(classes)
+        ),
+        "rows": [
+            {
+                "name": row.name,
+                "controls": list(row.controls),
+                "settings": dict(row.settings),
+                "selection": bench.chosen(row),
+                "runs": [_run(bench, run, dataset_name, tasks) for run in done[row.name]],
+                "differences": _differences(row, folders, classes, tasks),
+                "error": errors.get(row.name),
+            }
+            for row in comparison.rows
+        ],
+    }
+
+
+def write_comparison(path: str | Path, data: Mapping) -> None:
+    """Write ``compare.json``, not a number as null."""
+    with atomic_text(path) as file:
+        json.dump(_plain(data), file, indent=1, allow_nan=False)
+
+
+def _run(bench: Workbench, run: Run, dataset_name: str, tasks: Sequence[str]) -> dict:
+    folder = bench.results_folder(run, dataset_name)
+    checkpoint = run_folder(bench.output_dir, run) / MODEL
+    return {
+        "seed": run.seed,
+        **bench.seconds(run, dataset_name),
+        **_scores(folder, tasks),
+        "weight_norms": norms_of(checkpoint, bench.bank.num_classes),
+    }
+
+
+def _scores(folder: Path, tasks: Sequence[str]) -> dict:
+    rows = _per_class(folder)
+    return {
+        "results": read_results(folder / "results.json"),
+        "per_class": {task: [_number(row[f"{task}_AP"]) for row in rows] for task in tasks},
+    }
+
+
+def _differences(row: Row, folders: Mapping, classes: Sequence[Mapping], tasks) -> list[dict]:
+    """Differences to the controls, paired over pictures and seeds."""
+    # As in evaluation: a class of no group counts in none.
+    groups = np.array([GROUP_NAMES.index(c["group"]) if c["group"] else -1 for c in classes])
+    rows = []
+    for control in row.controls:
+        pair = _paired(folders[row.name], folders[control])
+        for task in tasks if pair else ():
+            ours, theirs = (
+                [Matches.load(folder / f"matches_{task}.npz") for folder in side] for side in pair
+            )
+            difference = bootstrap_difference(ours, theirs, groups)
+            rows.append({"control": control, "task": task, **difference})
+    return rows
+
+
+def _paired(ours: Sequence[Path], theirs: Sequence[Path]) -> tuple | None:
+    """Evaluations of the same seeds; all of both where one has no seeds (post-hoc, stage 1)."""
+    by_seed = [{folder.parents[1].name: folder for folder in side} for side in (ours, theirs)]
+    common = sorted(set(by_seed[0]) & set(by_seed[1]))
+    if common:
+        return tuple([side[seed] for seed in common] for side in by_seed)
+    return (ours, theirs) if ours and theirs else None
+
+
+def _per_class(folder: Path) -> list[dict]:
+    """In the order of the category ids."""
+    with open(folder / "per_class.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def _plain(value):
+    if isinstance(value, Mapping):
+        return {key: _plain(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,174 @@
+"""A comparison: which methods, each a row of settings over one stage-1 detector.
+
+A comparison is a YAML file (``configs/comparisons/``)::
+
+    seeds: [1, 2, 3]
+    settings: {EPOCHS: 4, SOLVER.BASE_LR: 0.4}        # of every trained row
+    grid: {SOLVER.BASE_LR: [0.1, 0.4]}                # tried on dev for every trained row
+    controls: [softmax control]                       # what every row is compared with
+    samplings:                                        # named settings that rows may ask for
+      class-aware: {DATALOADER.SAMPLER_TRAIN: ClassAwareTrainingSampler}
+    rows:
+      - name: softmax control
+        controls: []
+        samplings: ["", class-aware]                  # two rows: with and without
+      - name: Balanced Softmax
+        settings: {MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME: BalancedSoftmaxLoss}
+      - name: NorCal
+        after: stage 1                                # post-hoc: nothing trains
+        settings: {TEST.CALIBRATION.NAME: NorCalCalibration}
+        grid: {TEST.CALIBRATION.NOR_CAL.GAMMA: [0.3, 0.6, 1.0]}
+
+Settings are config keys; ``EPOCHS`` stands for ``SOLVER.MAX_ITER``, ``STEPS`` and ``WARMUP_ITERS``,
+which depend on the size of the data. ``after`` names what a post-hoc row starts from: ``stage 1``
+or a trained row.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import yaml
+
+__all__ = ["STAGE1", "Comparison", "Row"]
+
+STAGE1 = "stage 1"
+_ROW_KEYS = {"name", "settings", "grid", "controls", "samplings", "after"}
+_KEYS = {"seeds", "settings", "grid", "controls", "samplings", "rows"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method.
+
+    Args:
+        name: of the method.
+        settings: config keys and values, the comparison's included.
+        grid: config key -> values tried on dev, all combinations.
+        controls: rows it is compared with.
+        after: what a post-hoc row starts from; "" trains.
+    """
+
+    name: str
+    settings: Mapping = field(default_factory=dict)
+    grid: Mapping[str, Sequence] = field(default_factory=dict)
+    controls: Sequence[str] = ()
+    after: str = ""
+
+    @property
+    def is_trained(self) -> bool:
+        """False for a post-hoc row."""
+        return not self.after
+
+    @property
+    def folder(self) -> str:
+        """Folder name, readable and the row's own."""
+        return re.sub(r"[^A-Za-z0-9.+-]+", "_", self.name).strip("_")
+
+    def trials(self) -> list[dict]:
+        """Settings to try: the combinations of the grid; one without any."""
+        values = itertools.product(*self.grid.values())
+        return [dict(zip(self.grid, combination, strict=True)) for combination in values]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The rows and seeds of a comparison.
+
+    Raises:
+        ValueError: if names are not unique or refer to a row that does not exist.
+    """
+
+    rows: Sequence[Row]
+    seeds: Sequence[int]
+
+    def __post_init__(self) -> None:
+        """Check names and references."""
+        names = [row.name for row in self.rows]
+        _check(len(names) > 0, "it has no rows")
+        _check(len(self.seeds) > 0, "it has no seeds")
+        folders = [row.folder for row in self.rows]
+        twice = sorted({n for n, f in zip(names, folders, strict=True) if folders.count(f) > 1})
+        _check(not twice, f"row names are not unique: {twice}")
+        trained = {row.name for row in self.rows if row.is_trained}
+        for row in self.rows:
+            unknown = set(row.controls) - set(names) - {STAGE1}
+            _check(not unknown, f"row {row.name!r}: unknown controls {sorted(unknown)}")
+            known = row.is_trained or row.after == STAGE1 or row.after in trained
+            _check(known, f"row {row.name!r}: `after` {row.after!r} is no trained row")
+
+    def select(self, globs: Sequence[str]) -> Comparison:
+        """The rows whose names match, with the controls and starts that they need.
+
+        Raises:
+            ValueError: if a glob matches nothing.
+        """
+        names = [row.name for row in self.rows]
+        for glob in globs:
+            _check(
+                any(fnmatchcase(name, glob) for name in names),
+                f"--rows {glob!r} matches none of {names}",
+            )
+        wanted = {name for name in names if any(fnmatchcase(name, glob) for glob in globs)}
+        needs = {row.name: {*row.controls, row.after} & set(names) for row in self.rows}
+        while more := set().union(*(needs[name] for name in wanted)) - wanted:
+            wanted |= more
+        return Comparison([row for row in self.rows if row.name in wanted], self.seeds)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Comparison:
+        """Read a comparison.
+
+        Raises:
+            FileNotFoundError: if the file does not exist.
+            ValueError: if it is no comparison.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"Comparison file not found: {path}")
+        try:
+            values = yaml.safe_load(path.read_text())
+            _check(isinstance(values, dict), "it is no mapping")
+            _check_keys(values, _KEYS, {"rows", "seeds"}, "")
+            return cls(list(_rows(values)), values["seeds"])
+        except (ValueError, yaml.YAMLError) as error:
+            raise ValueError(f"{path} is not a comparison: {error}") from error
+
+
+def _rows(values: Mapping) -> Iterator[Row]:
+    samplings = {"": {}, **values.get("samplings", {})}
+    for row in values["rows"]:
+        _check(isinstance(row, dict), f"row {row!r} is no mapping")
+        where = f"row {row.get('name')!r}: "
+        _check_keys(row, _ROW_KEYS, {"name"}, where)
+        after = row.get("after", "")
+        common = {} if after else values.get("settings", {})
+        grid = {} if after else values.get("grid", {})
+        for sampling in row.get("samplings", [""]):
+            _check(sampling in samplings, f"{where}unknown sampling {sampling!r}")
+            yield Row(
+                name=f"{row['name']}, {sampling}" if sampling else row["name"],
+                settings={**common, **samplings[sampling], **row.get("settings", {})},
+                grid={**grid, **row.get("grid", {})},
+                controls=[
+                    name
+                    for name in row.get("controls", values.get("controls", []))
+                    if name != row["name"] or sampling
+                ],
+                after=after,
+            )
+
+
+def _check_keys(values: Mapping, known: set, required: set, where: str) -> None:
+    _check(not set(values) - known, f"{where}unknown keys {sorted(set(values) - known)}")
+    _check(required <= set(values), f"{where}missing keys {sorted(required - set(values))}")
+
+
+def _check(good: bool, message: str) -> None:
+    if not good:
+        raise ValueError(message)

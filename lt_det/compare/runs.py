@@ -1,0 +1,232 @@
+"""One method under one seed: train it on the bank, choose its hyper-parameters, evaluate it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+from torch import nn
+
+from lt_det.bank.proposals import ProposalBank
+from lt_det.bank.rois import FeatureBank
+from lt_det.bank.scoring import detect
+from lt_det.bank.training import train_classifier
+from lt_det.compare.rows import STAGE1, Row
+from lt_det.compare.settings import with_settings
+from lt_det.config import check_config
+from lt_det.data.loaders import test_dataset
+from lt_det.engine.checkpoint import LTCheckpointer
+from lt_det.engine.trainer import LTTrainer, initialize_from_weights, save_class_stats
+from lt_det.evaluation.report import atomic_text, read_results
+from lt_det.modeling.box_predictor import only_predictor
+from lt_det.seeding import seed_everything
+
+__all__ = ["Run", "Workbench", "run_folder"]
+
+logger = logging.getLogger(__name__)
+
+_RUN, _SELECTION, MODEL = "run.json", "selection.json", "model_final.pth"
+SELECTION_METRICS = ("AP", "APr", "APc", "APf")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A row under a seed; ``seed`` is None where nothing is random."""
+
+    row: Row
+    seed: int | None
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return self.row.name if self.seed is None else f"{self.row.name}, seed {self.seed}"
+
+
+def run_folder(output_dir: str | Path, run: Run) -> Path:
+    """Where a run's files are."""
+    seed = "run" if run.seed is None else f"seed{run.seed}"
+    return Path(output_dir) / "rows" / run.row.folder / seed
+
+
+@dataclass
+class Workbench:
+    """Everything that the runs of a comparison share.
+
+    Args:
+        cfg: of the detector, ``MODEL.WEIGHTS`` its stage 1.
+        output_dir: of the comparison.
+        model: the frozen detector, with the weights of stage 1.
+        bank: its features on the training set.
+        records: the training records, in the bank's order.
+        test: the proposal bank of each data set to evaluate on.
+        train_rows: indices of the pictures to train trials on, where dev is a part of the training
+            set; None is all of them.
+        dev: data set on which hyper-parameters are chosen; "" for none.
+    """
+
+    cfg: CfgNode
+    output_dir: Path
+    model: nn.Module
+    bank: FeatureBank
+    records: Sequence[dict]
+    test: Mapping[str, ProposalBank]
+    trial_pictures: Sequence[int] | None
+    dev: str
+
+    def select(self, row: Row, seed: int | None) -> dict:
+        """Choose a row's hyper-parameters by box AP on dev.
+
+        Boxes alone are evaluated: the classifier decides boxes and masks alike, and masks cost
+        most. Trials that were done before are kept.
+
+        Returns:
+            ``{"trials": [{"settings", "AP", "APr", "APc", "APf"}], "chosen": settings}``.
+        """
+        path = Path(self.output_dir) / "rows" / row.folder / _SELECTION
+        trials = json.loads(path.read_text())["trials"] if path.is_file() else []
+        done = [trial["settings"] for trial in trials]
+        for settings in row.trials():
+            if settings in done:
+                continue
+            cfg = self._config(row, seed, settings, path.parent / "trials")
+            model = self._trained(cfg, row, seed, self.trial_pictures)
+            metrics = self._evaluate([(cfg, model)], self.dev, with_masks=False)[0]["bbox"]
+            trials.append(
+                {"settings": settings, **{name: metrics[name] for name in SELECTION_METRICS}}
+            )
+            best = max(trials, key=lambda trial: trial["AP"])
+            _write_json(path, {"trials": trials, "chosen": best["settings"]})
+        return json.loads(path.read_text())
+
+    def chosen(self, row: Row) -> dict | None:
+        """The selection of a row, if there is one."""
+        path = Path(self.output_dir) / "rows" / row.folder / _SELECTION
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def train(self, run: Run) -> None:
+        """Leave ``model_final.pth``, a checkpoint of the whole detector, and ``run.json``."""
+        folder = run_folder(self.output_dir, run)
+        cfg = self.config(run)
+        start = time.perf_counter()
+        model = self._trained(cfg, run.row, run.seed, None)
+        seconds = time.perf_counter() - start
+        save_class_stats(model, str(folder))
+        LTCheckpointer(model, str(folder)).save(Path(MODEL).stem)
+        (folder / "config.yaml").write_text(cfg.dump())
+        _write_json(folder / _RUN, {"train_seconds": seconds if run.row.is_trained else 0.0})
+
+    def is_trained(self, run: Run) -> bool:
+        """Whether :meth:`train` is done."""
+        return (run_folder(self.output_dir, run) / _RUN).is_file()
+
+    def evaluate(self, runs: Sequence[Run], dataset_name: str) -> None:
+        """Evaluate runs that are trained, in one pass; leaves what an evaluation leaves."""
+        start = time.perf_counter()
+        loaded = [(cfg := self.config(run), self._loaded(cfg, run)) for run in runs]
+        self._evaluate(loaded, dataset_name, with_masks=True)
+        seconds = (time.perf_counter() - start) / len(runs)
+        for run in runs:
+            path = run_folder(self.output_dir, run) / "inference" / dataset_name / _RUN
+            _write_json(path, {"evaluate_seconds": seconds})
+
+    def is_evaluated(self, run: Run, dataset_name: str) -> bool:
+        """Whether :meth:`evaluate` is done."""
+        return self.results_folder(run, dataset_name).joinpath(_RUN).is_file()
+
+    def results_folder(self, run: Run, dataset_name: str) -> Path:
+        """Where an evaluation's files are."""
+        return run_folder(self.output_dir, run) / "inference" / dataset_name
+
+    def seconds(self, run: Run, dataset_name: str) -> dict[str, float]:
+        """What training and evaluation took."""
+        folder = run_folder(self.output_dir, run)
+        evaluated = self.results_folder(run, dataset_name) / _RUN
+        return {**json.loads((folder / _RUN).read_text()), **json.loads(evaluated.read_text())}
+
+    def config(self, run: Run) -> CfgNode:
+        """The config of a run, chosen hyper-parameters included."""
+        selection = self.chosen(run.row)
+        chosen = selection["chosen"] if selection else {}
+        return self._config(run.row, run.seed, chosen, run_folder(self.output_dir, run))
+
+    def _config(self, row: Row, seed: int | None, settings: Mapping, folder: Path) -> CfgNode:
+        values = {**row.settings, **settings, "OUTPUT_DIR": str(folder)}
+        if seed is not None:
+            values["SEED"] = seed
+        cfg = with_settings(self.cfg, values, len(self.records))
+        check_config(cfg)
+        folder.mkdir(parents=True, exist_ok=True)
+        return cfg
+
+    def _trained(
+        self, cfg: CfgNode, row: Row, seed: int | None, pictures: Sequence[int] | None
+    ) -> nn.Module:
+        seed_everything(max(cfg.SEED, 0))
+        model = LTTrainer.build_model(cfg)
+        if not row.is_trained:
+            LTCheckpointer(model).load(self._start_of(row, seed), checkpointables=[])
+            return model
+        initialize_from_weights(cfg, model, LTCheckpointer(model))
+        bank, records = self.bank, self.records
+        if pictures is not None:
+            bank, records = bank.subset(pictures), [records[index] for index in pictures]
+        train_classifier(cfg, model, bank, records)
+        return model
+
+    def _start_of(self, row: Row, seed: int | None) -> str:
+        """The checkpoint that a post-hoc row starts from."""
+        if row.after == STAGE1:
+            return self.cfg.MODEL.WEIGHTS
+        return str(run_folder(self.output_dir, Run(Row(row.after), seed)) / MODEL)
+
+    def _loaded(self, cfg: CfgNode, run: Run) -> nn.Module:
+        model = LTTrainer.build_model(cfg)
+        path = run_folder(self.output_dir, run) / MODEL
+        LTCheckpointer(model).load(str(path), checkpointables=[])
+        return model
+
+    def _evaluate(
+        self, loaded: Sequence[tuple[CfgNode, nn.Module]], dataset_name: str, with_masks: bool
+    ) -> list[dict]:
+        """Results of models that differ in their classifiers alone."""
+        evaluators = []
+        for cfg, model in loaded:
+            save_class_stats(model, cfg.OUTPUT_DIR)
+            evaluators.append(LTTrainer.build_evaluator(cfg, dataset_name))
+        predictors = [only_predictor(model) for _, model in loaded]
+        dataset = None
+        if with_masks and not self.cfg.FEATURE_BANK.STORE_MAPS:
+            dataset = test_dataset(self.cfg, dataset_name)
+        found = detect(
+            self.model, self.test[dataset_name], predictors, with_masks=with_masks, dataset=dataset
+        )
+        for of_picture in found:
+            for evaluator, detections in zip(evaluators, of_picture, strict=True):
+                evaluator.add(detections)
+        return [evaluator.evaluate() for evaluator in evaluators]
+
+
+def results_of(folder: Path) -> dict:
+    """What an evaluation left."""
+    return read_results(folder / "results.json")
+
+
+def norms_of(checkpoint: Path, num_classes: int) -> list[float] | None:
+    """Norm of each class's weights in a checkpoint (K,); None without a linear layer."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["model"]
+    weights = [value for name, value in state.items() if name.endswith("cls_score.weight")]
+    if len(weights) != 1:
+        return None
+    return torch.as_tensor(weights[0])[:num_classes].norm(dim=1).tolist()
+
+
+def _write_json(path: Path, values: Mapping) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_text(path) as file:
+        json.dump(values, file, indent=1)
