@@ -4,6 +4,7 @@
     python tools/make_openmoji.py --preset quick
     python tools/make_openmoji.py --preset quick --num-classes 40 --picture-size 96 --output DIR
     python tools/make_openmoji.py --preset lvis_v1 --class-counts categories.json
+    python tools/make_openmoji.py --preset lvis_v1 --live    # data sets openmoji_live_lvis_v1_*
 
 The same settings and seed write the same bytes. A set that is there already is left alone.
 """
@@ -23,7 +24,12 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--preset", choices=PRESETS, default="quick")
-    parser.add_argument("--output", help="default: $DETECTRON2_DATASETS/openmoji_<preset>")
+    parser.add_argument("--output", help="default: $DETECTRON2_DATASETS/openmoji_[live_]<preset>")
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="write no pictures: a training composes the same ones when it reads them",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, help="processes; default: one a core")
     parser.add_argument("--class-counts", help="JSON list of LVIS categories with image_count")

@@ -14,6 +14,7 @@ from typing import Any
 from lt_det.data.fault import Fault, is_id, is_positive
 from lt_det.data.needs import Needs
 from lt_det.data.object_faults import box_faults, mask_faults, normalised_faults
+from lt_det.data.picture_files import is_picture_file, is_picture_folder
 
 __all__ = ["find_faults", "picture_paths"]
 
@@ -130,7 +131,7 @@ def _image_faults(entries: list, image_root: str) -> Iterator[Fault]:
     yield from _entry_faults(entries, "images", ("id", "height", "width"))
     if not entries:
         yield Fault("no images", "the list is empty")
-    if not os.path.isdir(image_root):
+    if not is_picture_folder(image_root):
         yield Fault(
             "image folder is missing",
             f"{image_root} (set DETECTRON2_DATASETS to the folder above all data sets)",
@@ -144,7 +145,7 @@ def _image_faults(entries: list, image_root: str) -> Iterator[Fault]:
         paths = picture_paths(image, image_root)
         if not paths:
             yield Fault("image has neither file_name nor coco_url", f"image {image.get('id')}")
-        elif not any(map(os.path.isfile, paths)):
+        elif not any(map(is_picture_file, paths)):
             yield Fault("picture is missing", " or ".join(paths))
 
 

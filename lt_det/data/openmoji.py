@@ -6,6 +6,7 @@ only then does a rare class lose to a look-alike head class, as in LVIS. See dat
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from dataclasses import dataclass
@@ -13,7 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["PRESETS", "SPLITS", "OpenMojiSpec", "register_all_openmoji", "register_openmoji"]
+__all__ = [
+    "PRESETS",
+    "SPLITS",
+    "OpenMojiSpec",
+    "default_folder",
+    "register_all_openmoji",
+    "register_openmoji",
+    "set_name",
+]
 
 SPLITS = ("train", "dev", "val", "val_uniform")
 
@@ -115,6 +124,28 @@ class OpenMojiSpec:
             rates = np.geomspace(1.0, 1 / self.imbalance_ratio, self.num_classes)
         return np.sort(rates)[::-1] / rates.sum()
 
+    def scaled(self, factor: float) -> OpenMojiSpec:
+        """The same scenes, ``factor`` times as many pictures in each split that has any.
+
+        Pictures that every class or every rare class needs still come on top.
+
+        Raises:
+            ValueError: if the factor is not above 0.
+        """
+        _check(0 < factor < math.inf, "scale", factor, "finite and above 0")
+        numbers = {name: getattr(self, name) for name in (f"num_{split}" for split in SPLITS)}
+        scaled = {name: max(min(n, 1), round(n * factor)) for name, n in numbers.items()}
+        return dataclasses.replace(self, **scaled)
+
+    @classmethod
+    def from_description(cls, description: dict) -> OpenMojiSpec:
+        """Inverse of ``dataclasses.asdict`` after JSON, which has lists for tuples.
+
+        Keys that are no field, such as a data set's seed, are passed over.
+        """
+        values = {f.name: description[f.name] for f in dataclasses.fields(cls)}
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
 
 def lvis_v1_spec() -> OpenMojiSpec:
     """1,203 classes at the rates of LVIS v1's training image counts, which Detectron2 ships."""
@@ -152,8 +183,14 @@ PRESETS = {
 }
 
 
-def register_openmoji(root: str | Path, prefix: str) -> None:
+def register_openmoji(root: str | Path, prefix: str, live: bool = False) -> None:
     """Register the four splits below ``root`` as ``<prefix>_<split>``; nothing is read.
+
+    Args:
+        root: folder of the data set.
+        prefix: of the names.
+        live: the pictures are not in the folder, but composed when they are read; see
+            :mod:`lt_det.data.openmoji_live`.
 
     Raises:
         ValueError: if the names are registered already, with another root.
@@ -161,31 +198,46 @@ def register_openmoji(root: str | Path, prefix: str) -> None:
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
     from lt_det.data.lvis import register_lvis_format
+    from lt_det.data.openmoji_live import PREFIX
 
     root = os.fspath(root)
+    image_root = f"{PREFIX}{root}" if live else root
     for split in SPLITS:
         name = f"{prefix}_{split}"
         if name not in DatasetCatalog:
-            register_lvis_format(name, os.path.join(root, f"{split}.json"), root)
-        elif (other := MetadataCatalog.get(name).image_root) != root:
+            register_lvis_format(name, os.path.join(root, f"{split}.json"), image_root)
+        elif (other := MetadataCatalog.get(name).image_root) != image_root:
             raise ValueError(
                 f"Data set {name!r} is registered already, with root {other!r} instead of "
-                f"{root!r}: choose another prefix"
+                f"{image_root!r}: choose another prefix"
             )
 
 
 def register_all_openmoji(datasets_root: str | None = None) -> None:
-    """Register every preset under ``datasets_root``, by default ``$DETECTRON2_DATASETS``.
+    """Register every preset, written and live, under a folder (by default Detectron2's).
 
-    The first call decides, as with Detectron2's own data sets, which read the variable once.
+    ``openmoji_<preset>_<split>`` are written sets, ``openmoji_live_<preset>_<split>`` those whose
+    pictures are composed when they are read. The first call decides, as with Detectron2's own data
+    sets, which read ``$DETECTRON2_DATASETS`` once.
     """
     from detectron2.data import DatasetCatalog
 
-    datasets_root = datasets_root or os.environ.get("DETECTRON2_DATASETS", "datasets")
     for preset in PRESETS:
-        prefix = f"openmoji_{preset}"
-        if f"{prefix}_{SPLITS[0]}" not in DatasetCatalog:
-            register_openmoji(os.path.join(datasets_root, prefix), prefix)
+        for live in (False, True):
+            prefix = set_name(preset, live)
+            if f"{prefix}_{SPLITS[0]}" not in DatasetCatalog:
+                register_openmoji(default_folder(preset, live, datasets_root), prefix, live)
+
+
+def set_name(preset: str, live: bool = False) -> str:
+    """A preset's name as a data set, without the split."""
+    return f"openmoji_{'live_' if live else ''}{preset}"
+
+
+def default_folder(preset: str, live: bool = False, datasets_root: str | None = None) -> str:
+    """Where a preset's set lies: below ``datasets_root``, by default ``$DETECTRON2_DATASETS``."""
+    datasets_root = datasets_root or os.environ.get("DETECTRON2_DATASETS", "datasets")
+    return os.path.join(datasets_root, set_name(preset, live))
 
 
 def _check(good: bool, name: str, value: object, expected: str) -> None:

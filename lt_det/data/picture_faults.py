@@ -5,14 +5,15 @@ Only their headers are read: a file that breaks off in its pixels passes.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 
+from detectron2.utils.file_io import PathManager
 from PIL import ExifTags, Image
 from tqdm import tqdm
 
 from lt_det.data.fault import Fault
 from lt_det.data.faults import picture_paths
+from lt_det.data.picture_files import is_picture_file
 
 __all__ = ["find_picture_faults"]
 
@@ -30,7 +31,7 @@ def find_picture_faults(images: Sequence[Mapping], image_root: str) -> Iterator[
     entries = images if isinstance(images, list) else []
     for image in tqdm(entries, desc="pictures", unit="", leave=False, disable=None):
         paths = picture_paths(image, image_root) if isinstance(image, dict) else []
-        path = next(filter(os.path.isfile, paths), None)
+        path = next(filter(is_picture_file, paths), None)
         if path is not None:
             yield from _faults_of(path, image)
 
@@ -52,7 +53,7 @@ def _faults_of(path: str, image: Mapping) -> Iterator[Fault]:
 
 def _size(path: str) -> tuple[int, int]:
     """Width and height as Detectron2 reads the picture."""
-    with Image.open(path) as picture:
+    with PathManager.open(path, "rb") as file, Image.open(file) as picture:
         width, height = picture.size
         is_on_its_side = picture.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE
         return (height, width) if is_on_its_side else (width, height)

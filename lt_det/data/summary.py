@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from lt_det.class_stats import ClassStats
 from lt_det.data.class_plot import LVIS_THRESHOLDS
+from lt_det.data.picture_files import is_picture_file
 
 __all__ = ["NUM_FILES_CHECKED", "DatasetSummary", "summarize"]
 
@@ -95,4 +95,4 @@ def summarize(
 def _missing_files(dataset_dicts: Sequence[Mapping]) -> tuple[str, ...]:
     step = max(1, len(dataset_dicts) // NUM_FILES_CHECKED)
     checked = (record.get("file_name") for record in dataset_dicts[::step][:NUM_FILES_CHECKED])
-    return tuple(name for name in checked if name is not None and not os.path.isfile(name))
+    return tuple(name for name in checked if name is not None and not is_picture_file(name))

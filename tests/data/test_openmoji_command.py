@@ -1,6 +1,7 @@
 """The command: presets and options become a set, mistakes one line."""
 
 import argparse
+import dataclasses
 import json
 import os
 import signal
@@ -32,6 +33,7 @@ def captured(monkeypatch, tmp_path):
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--workers", type=int)
         parser.add_argument("--class-counts")
+        parser.add_argument("--live", action="store_true")
         add_spec_arguments(parser)
         run_from_args(parser.parse_args([str(option) for option in options]))
         return calls.pop()
@@ -45,7 +47,7 @@ def test_a_preset_is_taken_as_it_is(captured, preset, monkeypatch):
     (spec, folder), options = captured("--preset", preset)
     assert spec == PRESETS[preset]()
     assert folder == os.path.join("somewhere", f"openmoji_{preset}")
-    assert options == {"seed": 0, "workers": None}
+    assert options == {"seed": 0, "workers": None, "live": False}
 
 
 def test_options_change_single_fields(captured):
@@ -57,7 +59,18 @@ def test_options_change_single_fields(captured):
         num_classes=40, picture_size=96, objects_per_picture=(1, 3), min_visible=0.25
     )
     assert spec == expected
-    assert (folder, options) == ("here", {"seed": 7, "workers": 2})
+    assert (folder, options) == ("here", {"seed": 7, "workers": 2, "live": False})
+
+
+def test_scale_and_live(captured, monkeypatch):
+    (spec, folder), options = captured("--scale", 0.5, "--num-dev", 7, "--live", "--output", "here")
+    expected = PRESETS["quick"]()
+    numbers = {"num_train": 1200, "num_dev": 7, "num_val": 300, "num_val_uniform": 150}
+    assert spec == dataclasses.replace(expected, **numbers)
+    assert (folder, options["live"]) == ("here", True)
+    monkeypatch.setenv("DETECTRON2_DATASETS", "somewhere")
+    (_, folder), _ = captured("--live")
+    assert folder == os.path.join("somewhere", "openmoji_live_quick")
 
 
 def test_class_counts_bring_their_number_of_classes(captured, tmp_path):
@@ -71,10 +84,10 @@ def test_class_counts_bring_their_number_of_classes(captured, tmp_path):
         captured("--class-counts", path, "--num-classes", 4, "--output", tmp_path / "set")
 
 
-@pytest.mark.parametrize("option", ["--seed", "--num-train"])
+@pytest.mark.parametrize("option", ["--seed", "--num-train", "--scale"])
 def test_other_settings_do_not_take_the_name_of_a_preset(captured, option):
     with pytest.raises(ValueError, match="--output"):
-        captured(option, 1)
+        captured(option, 2)
 
 
 @pytest.mark.parametrize(

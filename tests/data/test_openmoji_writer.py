@@ -17,7 +17,7 @@ from pycocotools import mask as mask_api
 
 import lt_det.evaluation.lvis_api  # noqa: F401  (makes LVISEval run with today's NumPy)
 from lt_det.class_stats import ClassStats
-from lt_det.data import openmoji_plan, openmoji_writer
+from lt_det.data import openmoji_picture, openmoji_plan, openmoji_writer
 from lt_det.data.lvis import load_lvis_format
 from lt_det.data.openmoji import PRESETS, SPLITS
 from lt_det.data.openmoji_scenes import compose
@@ -158,7 +158,7 @@ def test_no_rare_instance_is_left_unannotated(contents):
 def test_the_less_frequent_half_of_the_classes_is_spared_from_gaps():
     annotations = [{"category": c} for c in (7, 0, 4, 7, 3, 0, 4, 0, 3, 1)]
     spec = dataclasses.replace(SPEC, not_exhaustive=1.0)
-    chosen = openmoji_writer._leave_one_out(np.random.default_rng(0), annotations, spec)
+    chosen = openmoji_picture.leave_one_out(np.random.default_rng(0), annotations, spec)
     assert chosen == [0, 3]
     assert sorted(a["category"] for a in annotations) == [0, 0, 1, 3, 4, 4, 7, 7]
 
@@ -205,7 +205,7 @@ def test_a_worker_that_is_killed_raises_instead_of_waiting_for_ever(tmp_path, mo
         os.kill(os.getpid(), signal.SIGKILL)
 
     # Workers are forked and inherit the patch.
-    monkeypatch.setattr(openmoji_writer, "compose", killed)
+    monkeypatch.setattr(openmoji_picture, "compose", killed)
     with pytest.raises(BrokenProcessPool):
         generate(SPEC, tmp_path / "set", workers=2, progress=False)
     assert not (tmp_path / "set").exists()
@@ -215,7 +215,7 @@ def test_an_error_in_a_worker_is_raised_here(tmp_path, monkeypatch):
     def fail(*args):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(openmoji_writer, "compose", fail)
+    monkeypatch.setattr(openmoji_picture, "compose", fail)
     with pytest.raises(OSError, match="No space left"):
         generate(SPEC, tmp_path / "set", workers=2, progress=False)
     assert not (tmp_path / "set").exists()
