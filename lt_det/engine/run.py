@@ -22,6 +22,7 @@ from lt_det.engine.check_start import (
     warn_of_other_weights,
 )
 from lt_det.engine.checkpoint import LTCheckpointer
+from lt_det.engine.stop_after import StopAfter
 from lt_det.engine.trainer import LTTrainer
 
 __all__ = ["config_from_args", "evaluate", "run_from_args", "setup", "train"]
@@ -53,14 +54,24 @@ def setup(args: argparse.Namespace) -> CfgNode:
 def run_from_args(args: argparse.Namespace) -> dict:
     """Train or evaluate as Detectron2's command line arguments say; returns the results."""
     cfg = setup(args)
-    return evaluate(cfg, resume=args.resume) if args.eval_only else train(cfg, args.resume)
+    if args.eval_only:
+        return evaluate(cfg, resume=args.resume)
+    return train(cfg, args.resume, getattr(args, "minutes", None))
 
 
-def train(cfg: CfgNode, resume: bool = False) -> dict:
-    """Train and return the results of the last evaluation."""
+def train(cfg: CfgNode, resume: bool = False, minutes: float | None = None) -> dict:
+    """Train and return the results of the last evaluation.
+
+    Args:
+        cfg: the config.
+        resume: go on from the last checkpoint.
+        minutes: stop after so many, see :class:`StopAfter`.
+    """
+    stop = [] if minutes is None else [StopAfter(minutes)]
     if not (resume and has_last_checkpoint(cfg)):
         check_weights(cfg)
     trainer = LTTrainer(cfg)
+    trainer.register_hooks(stop)
     trainer.resume_or_load(resume=resume)
     trainer.train()
     return getattr(trainer, "_last_eval_results", {})

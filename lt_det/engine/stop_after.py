@@ -1,0 +1,59 @@
+"""Training in slices of some minutes, for machines that are lent by the hour."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from detectron2.engine import HookBase
+from detectron2.utils import comm
+
+__all__ = ["UNFINISHED", "StopAfter"]
+
+logger = logging.getLogger(__name__)
+# Exit status of a command that stopped with more to do: EX_TEMPFAIL of sysexits.h, "try again".
+UNFINISHED = 75
+
+
+class StopAfter(HookBase):
+    """Save a checkpoint and leave with exit status :data:`UNFINISHED` when the time is up.
+
+    Time counts from construction, and at least one step is done. A training that is resumed goes on
+    as if it had not stopped.
+
+    Args:
+        minutes: until the first step that is the last one of this slice.
+
+    Raises:
+        ValueError: if ``minutes`` is not above 0, or several processes train, of which one cannot
+            tell the others.
+    """
+
+    def __init__(self, minutes: float):
+        if not minutes > 0:
+            raise ValueError(f"Expected --minutes to be above 0, but got {minutes}")
+        if comm.get_world_size() > 1:
+            raise ValueError(
+                f"--minutes is for a training in one process, but there are {comm.get_world_size()}"
+            )
+        self._minutes = minutes
+        self._end = time.monotonic() + 60 * minutes
+
+    def after_step(self) -> None:
+        """Stop here if the time is up, unless this step was the last one anyway.
+
+        Raises:
+            SystemExit: with status :data:`UNFINISHED`.
+        """
+        trainer = self.trainer
+        done = trainer.iter + 1
+        if time.monotonic() < self._end or done >= trainer.max_iter:
+            return
+        trainer.checkpointer.save(f"model_{trainer.iter:07d}", iteration=trainer.iter)
+        logger.info(
+            "Stopped after %g minutes with %d of %d steps done: --resume goes on",
+            self._minutes,
+            done,
+            trainer.max_iter,
+        )
+        raise SystemExit(UNFINISHED)
