@@ -17,12 +17,22 @@ from lt_det.data.openmoji import register_all_openmoji
 from lt_det.data.samplers import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY
 from lt_det.modeling.box_predictor import LOSS_SUFFIX
+from lt_det.modeling.calibration import CALIBRATION_REGISTRY, CALIBRATION_SUFFIX
 from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX
 from lt_det.registry import hyper_parameters, node_name
 
 __all__ = ["add_lt_det_config", "check_config"]
 
 logger = logging.getLogger(__name__)
+
+# Losses that correct for the class counts of the training set.
+BALANCED_LOSSES = (
+    "BalancedGroupSoftmaxLoss",
+    "BalancedSigmoidLoss",
+    "BalancedSoftmaxLoss",
+    "ReweightedSigmoidLoss",
+    "ReweightedSoftmaxLoss",
+)
 
 
 def add_lt_det_config(cfg: CfgNode) -> None:
@@ -99,6 +109,10 @@ def add_lt_det_config(cfg: CfgNode) -> None:
     # "float16" or "bfloat16", with SOLVER.AMP.ENABLED, on GPU and CPU.
     cfg.SOLVER.AMP.PRECISION = "float16"
 
+    # Post-hoc calibration of the probabilities of a trained model, "" for none.
+    cfg.TEST.CALIBRATION = CfgNode({"NAME": ""})
+    _add_nodes(cfg.TEST.CALIBRATION, CALIBRATION_REGISTRY, CALIBRATION_SUFFIX)
+
 
 def check_config(cfg: CfgNode) -> None:
     """Raise on contradictions between keys, warn of combinations that correct twice.
@@ -113,7 +127,7 @@ def check_config(cfg: CfgNode) -> None:
             f"{cfg.SOLVER.AMP.PRECISION!r}"
         )
     loss = cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS
-    balanced = loss.NAME in ("BalancedSoftmaxLoss", "BalancedSigmoidLoss")
+    balanced = loss.NAME in BALANCED_LOSSES
     if (
         balanced
         and cfg.DATALOADER.SAMPLER_TRAIN == "ClassAwareTrainingSampler"
@@ -122,6 +136,13 @@ def check_config(cfg: CfgNode) -> None:
         logger.warning(
             "%s with class-aware sampling corrects the imbalance twice: set "
             "DATALOADER.REPEAT_CORRECTED True to count classes as the sampler shows them",
+            loss.NAME,
+        )
+    if balanced and cfg.TEST.CALIBRATION.NAME:
+        logger.warning(
+            "%s on a model trained with %s corrects the imbalance twice: set "
+            "TEST.CALIBRATION.NAME '', or calibrate a model of the plain loss",
+            cfg.TEST.CALIBRATION.NAME,
             loss.NAME,
         )
 

@@ -18,9 +18,8 @@ from detectron2.structures import Instances
 from torch import nn
 
 from lt_det.engine.class_rates import foreground_count, roi_weights
-from lt_det.engine.meta import plain_loss
 from lt_det.losses import BoxClsLoss
-from lt_det.modeling.box_predictor import log_accuracy
+from lt_det.modeling.accuracy import log_accuracy
 
 __all__ = ["RateOutputLayers", "ThreeForwards"]
 
@@ -40,7 +39,7 @@ class RateOutputLayers(FastRCNNOutputLayers):
             box2box_transform=stock.box2box_transform,
         )
         self.cls_loss = cls_loss
-        self.outer_loss = plain_loss(cls_loss)
+        self.outer_loss = cls_loss.plain()
         self.phi = torch.zeros(stock.num_classes, requires_grad=True)
         #: Weight and bias after the look-ahead step, of which the outer loss is computed.
         self.ahead: list[torch.Tensor] | None = None
@@ -57,7 +56,7 @@ class RateOutputLayers(FastRCNNOutputLayers):
         """See :class:`FastRCNNOutputLayers`."""
         logits, deltas = predictions
         gt_classes = torch.cat([p.gt_classes for p in proposals])
-        log_accuracy(logits.detach(), gt_classes, self.num_classes)
+        log_accuracy(self.cls_loss, logits.detach(), gt_classes)
         if self.ahead is None:
             count = foreground_count(gt_classes, self.num_classes)
             weights = roi_weights(self.phi, gt_classes, count)

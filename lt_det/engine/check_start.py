@@ -87,20 +87,21 @@ def warn_of_other_weights(cfg: CfgNode) -> None:
 
 
 def check_box_predictors(cfg: CfgNode, model: nn.Module) -> None:
-    """Raise ValueError if the config asks for a loss or classifier that ``model`` has no place for.
+    """Raise ValueError if the config asks for a part that ``model`` has no place for.
 
     The model is asked, not the name of its ROI heads, which may be a user's own subclass.
     """
     box_head = cfg.MODEL.ROI_BOX_HEAD
     asked = {
-        "CLS_LOSS.NAME": box_head.CLS_LOSS.NAME != "SoftmaxLoss",
-        "CLASSIFIER.NAME": box_head.CLASSIFIER.NAME != "LinearClassifier",
-        "CLASSIFIER.REINIT": box_head.CLASSIFIER.REINIT,
+        "MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME": box_head.CLS_LOSS.NAME != "SoftmaxLoss",
+        "MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME": box_head.CLASSIFIER.NAME != "LinearClassifier",
+        "MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT": box_head.CLASSIFIER.REINIT,
+        "TEST.CALIBRATION.NAME": bool(cfg.TEST.CALIBRATION.NAME),
     }
     without_effect = [key for key, is_asked in asked.items() if is_asked]
     if without_effect and not any(box_predictors(model)):
         raise ValueError(
-            f"MODEL.ROI_BOX_HEAD.{without_effect[0]} has no effect under MODEL.ROI_HEADS.NAME "
+            f"{without_effect[0]} has no effect under MODEL.ROI_HEADS.NAME "
             f"{cfg.MODEL.ROI_HEADS.NAME!r}: use 'LTStandardROIHeads', 'LTCascadeROIHeads' or "
             "'LTRes5ROIHeads', or call install_box_predictor"
         )

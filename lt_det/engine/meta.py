@@ -42,15 +42,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from lt_det.losses.base import BoxClsLoss
-from lt_det.losses.sigmoid import SigmoidLoss
-from lt_det.losses.softmax import SoftmaxLoss
 
 __all__ = [
     "classifier_gradient",
     "classifier_logits",
     "loss_and_gradient",
     "outer_gradient",
-    "plain_loss",
     "roi_hypergradient",
     "trainable_parameters",
 ]
@@ -176,9 +173,10 @@ def outer_gradient(
         parameters: the looked-ahead ones.
         features: (M, D) of the meta batch.
         gt_classes: (M,) in [0, K].
-        loss: :func:`plain_loss` of the inner loss, as in the paper, or the inner loss itself: what
-            the released detector code computes, because it shifts the logits in place before the
-            outer loss reads them (its class prior is the training set's, not the meta set's).
+        loss: :meth:`BoxClsLoss.plain` of the inner loss, as in the paper, or the inner loss
+            itself: what the released detector code computes, because it shifts the logits in place
+            before the outer loss reads them (its class prior is the training set's, not the meta
+            set's).
         normaliser: M over all ranks.
         mask: of this loss for this batch.
         weights: (M,), how many RoIs each stands for; None is one each.
@@ -232,26 +230,6 @@ def roi_hypergradient(
         function = _function(classifier, features)
         _, change = torch.func.jvp(function, (parameters,), (direction,))
     return (delta * change).sum(dim=1) / _positive(normaliser)
-
-
-def plain_loss(loss: BoxClsLoss) -> BoxClsLoss:
-    """The loss of the same link and logits without any correction for the long tail.
-
-    Raises:
-        ValueError: if ``loss`` is neither a softmax nor a sigmoid loss.
-    """
-    if isinstance(loss, SigmoidLoss):
-        plain = SigmoidLoss(loss.num_classes, background_column=loss.background_column)
-    elif isinstance(loss, SoftmaxLoss):
-        plain = SoftmaxLoss(loss.num_classes)
-    else:
-        plain = None
-    if plain is None or plain.num_logits != loss.num_logits:
-        raise ValueError(
-            f"{type(loss).__name__} has no plain counterpart on its {loss.num_logits} logits: use "
-            "the balanced outer loss, which is the loss itself"
-        )
-    return plain
 
 
 def _function(classifier: nn.Module, features: torch.Tensor) -> Callable:

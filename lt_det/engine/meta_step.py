@@ -26,11 +26,11 @@ from lt_det.engine.meta import (
     classifier_logits,
     loss_and_gradient,
     outer_gradient,
-    plain_loss,
     roi_hypergradient,
     trainable_parameters,
 )
-from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers, log_accuracy
+from lt_det.modeling.accuracy import log_accuracy
+from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
 from lt_det.modeling.roi_recorder import RoIs
 
 __all__ = ["MetaStep", "RateMethod"]
@@ -109,7 +109,7 @@ class MetaStep:
         self._clip = clip
         losses = [predictor.cls_loss for predictor in self._predictors]
         is_plain = outer_loss == "plain"
-        self._outer_losses = [plain_loss(loss) if is_plain else loss for loss in losses]
+        self._outer_losses = [loss.plain() if is_plain else loss for loss in losses]
         device = self._predictors[0].cls_score.weight.device
         # In float64: classes that cancel out shall have a gradient of 0, not one of rounding
         # errors, which Adam would scale up to full steps.
@@ -193,7 +193,7 @@ class MetaStep:
         logits = classifier_logits(predictor.cls_score, parameters, rois.features)
         mask = predictor.cls_loss.draw_mask(rois.gt_classes)
         losses, delta = loss_and_gradient(predictor.cls_loss, logits, rois.gt_classes, mask)
-        log_accuracy(logits, rois.gt_classes, predictor.num_classes)
+        log_accuracy(predictor.cls_loss, logits, rois.gt_classes)
         normaliser = _normaliser(predictor, rois)
         return _Stage(predictor, parameters, rois, logits, losses, delta, normaliser)
 

@@ -67,6 +67,10 @@ class ClassStatsBuffers(nn.Module):
         self.image_count.copy_(torch.from_numpy(stats.image_count))
         self.instance_count.copy_(torch.from_numpy(stats.instance_count))
 
+    def count(self, count_type: str) -> torch.Tensor:
+        """Counts of a type ("image" or "instance"), (K,) float64."""
+        return self.image_count if count_type == "image" else self.instance_count
+
     def value(self) -> ClassStats | None:
         """The statistics, or None while unset."""
         if not self.is_set:
@@ -157,21 +161,37 @@ class BoxClsLoss(nn.Module):
         """Probabilities (R, K + 1), background last, from logits (R, C)."""
         return logits.softmax(dim=-1)
 
+    def plain(self) -> BoxClsLoss:
+        """The loss on the same logits without any correction for the long tail.
+
+        BALMS's outer loss. It needs no class statistics and predicts as this one does.
+
+        Raises:
+            ValueError: if this layout has none.
+        """
+        raise ValueError(
+            f"{type(self).__name__} has no plain counterpart on its {self.num_logits} logits: set "
+            "SOLVER.META.OUTER_LOSS 'balanced', which is the loss itself"
+        )
+
     @torch.no_grad()
     def update_state(self, logits: torch.Tensor, gt_classes: torch.Tensor) -> None:
         """Update running statistics. The predictor calls it once a training step."""
         return None
 
-    def require_class_stats(self) -> ClassStatsBuffers:
+    def require_class_stats(self, user: str = "") -> ClassStatsBuffers:
         """The class statistics; raises while they are unset.
+
+        Args:
+            user: who needs them, for the message; the loss itself by default.
 
         Raises:
             ValueError: saying where statistics come from.
         """
         if not self.class_stats.is_set:
             raise ValueError(
-                f"{type(self).__name__} needs class statistics and has none: pass `class_stats`, "
-                "build the model with a registered DATASETS.TRAIN, or load a checkpoint that "
-                "holds them"
+                f"{user or type(self).__name__} needs class statistics and has none: pass "
+                "`class_stats`, build the model with a registered DATASETS.TRAIN or a "
+                "DATASETS.CLASS_STATS_FILE, or load a checkpoint that holds them"
             )
         return self.class_stats

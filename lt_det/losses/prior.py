@@ -10,7 +10,7 @@ import torch
 from lt_det.class_stats import COUNT_TYPES
 from lt_det.losses.base import ClassStatsBuffers
 
-__all__ = ["check_count_type", "class_prior", "frequency"]
+__all__ = ["check_count_type", "class_prior", "counts_above_zero", "frequency"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +35,13 @@ def check_count_type(count_type: str) -> str:
 
 def class_prior(stats: ClassStatsBuffers, count_type: str) -> torch.Tensor:
     """Share of each class, q_j = n_j / sum_k n_k, shape (K,) float64, summing to 1."""
-    count = _clamped(stats, count_type, upper=None)
+    count = counts_above_zero(stats, count_type)
     return count / count.sum()
+
+
+def counts_above_zero(stats: ClassStatsBuffers, count_type: str) -> torch.Tensor:
+    """Counts n_j, shape (K,) float64, a zero counted as half an observation."""
+    return _clamped(stats, count_type, upper=None)
 
 
 def frequency(stats: ClassStatsBuffers, count_type: str) -> torch.Tensor:
@@ -55,7 +60,7 @@ def frequency(stats: ClassStatsBuffers, count_type: str) -> torch.Tensor:
 
 def _clamped(stats: ClassStatsBuffers, count_type: str, upper: torch.Tensor | None) -> torch.Tensor:
     """Counts in [0.5, upper], so that no logarithm is infinite."""
-    count = stats.image_count if count_type == "image" else stats.instance_count
+    count = stats.count(count_type)
     empty = (count <= 0).nonzero().flatten()
     if len(empty):
         _warn_once(tuple(empty.tolist()), count_type)

@@ -74,6 +74,10 @@ class SigmoidLoss(ShiftedLoss):
         target[foreground, gt_classes[foreground]] = 1
         return target
 
+    def plain(self):
+        """The plain sigmoid loss."""
+        return SigmoidLoss(self.num_classes, background_column=self.background_column)
+
     def predict_probs(self, logits):
         """Sigmoid probabilities with a zero background column, (R, K + 1)."""
         # Sliced last, as in Detectron2: a strided sigmoid may round otherwise.

@@ -24,3 +24,9 @@ class SoftmaxLoss(ShiftedLoss):
         if mask is not None:
             logits = logits + mask.to(logits).log()
         return F.cross_entropy(logits, gt_classes, reduction="none")
+
+    def plain(self):
+        """The plain softmax loss."""
+        if self.num_logits != self.num_classes + 1:
+            return super().plain()
+        return SoftmaxLoss(self.num_classes)

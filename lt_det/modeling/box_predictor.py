@@ -13,13 +13,14 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec, cat
 from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from detectron2.structures import Instances
-from detectron2.utils.events import get_event_storage
 from torch import nn
 
 from lt_det.class_stats import ClassStats
 from lt_det.data.statistics import class_stats_from_config
 from lt_det.distributed import sum_over_ranks, world_size
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
+from lt_det.modeling.accuracy import log_accuracy
+from lt_det.modeling.calibration import BoxCalibration, build_calibration
 from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX, LinearClassifier
 from lt_det.registry import kwargs_from_node, lookup
 
@@ -53,6 +54,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         num_classes: int,
         cls_loss: BoxClsLoss,
         classifier: nn.Module | None = None,
+        calibration: BoxCalibration | None = None,
         **kwargs,
     ):
         """
@@ -63,10 +65,11 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             classifier: a layer of :data:`CLASSIFIER_REGISTRY` from D features to
                 ``cls_loss.num_logits`` logits, taken as it is; None is a fresh
                 :class:`LinearClassifier` with the loss's initial bias.
+            calibration: of :data:`CALIBRATION_REGISTRY`, applied at test time; None is none.
             kwargs: see :class:`FastRCNNOutputLayers`.
 
         Raises:
-            ValueError: if loss and classifier do not fit.
+            ValueError: if loss, classifier and calibration do not fit.
         """
         if kwargs.get("use_sigmoid_ce") or kwargs.get("use_fed_loss"):
             raise ValueError("`cls_loss` decides the loss: use_sigmoid_ce and use_fed_loss do not")
@@ -84,12 +87,20 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
                 f"Expected a `classifier` of the {cls_loss.num_logits} logits of "
                 f"{type(cls_loss).__name__}, but it has {len(classifier.weight)}"
             )
+        if getattr(classifier, "num_classes", num_classes) != num_classes:
+            raise ValueError(
+                f"Expected a `classifier` of {num_classes} classes, but "
+                f"{type(classifier).__name__} has {classifier.num_classes}"
+            )
+        if calibration is not None:
+            calibration.check(cls_loss, classifier)
         self.cls_loss = cls_loss
         self.cls_score = classifier
+        self.calibration = calibration
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
-        """Build loss and classifier from ``MODEL.ROI_BOX_HEAD``."""
+        """Loss and classifier from ``MODEL.ROI_BOX_HEAD``, calibration from ``TEST``."""
         check_no_stock_loss(cfg)
         box_head = cfg.MODEL.ROI_BOX_HEAD
         arguments = super().from_config(cfg, input_shape)
@@ -97,6 +108,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         input_size = input_shape.channels * (input_shape.width or 1) * (input_shape.height or 1)
         arguments["cls_loss"] = cls_loss
         arguments["classifier"] = build_classifier(cfg, input_size, cls_loss)
+        arguments["calibration"] = build_calibration(cfg)
         arguments["loss_weight"] = {
             **arguments["loss_weight"],
             "loss_cls": box_head.CLS_LOSS.WEIGHT,
@@ -109,6 +121,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         stock: FastRCNNOutputLayers,
         cls_loss: BoxClsLoss,
         classifier: nn.Module | None = None,
+        calibration: BoxCalibration | None = None,
     ) -> LTFastRCNNOutputLayers:
         """The predictor that takes the place of ``stock`` in a model that is built.
 
@@ -120,9 +133,11 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             stock: what to replace; it shares its box regression with the result.
             cls_loss: see the constructor.
             classifier: see the constructor.
+            calibration: see the constructor.
 
         Raises:
-            ValueError: if loss, classifier and ``stock`` are not of the same number of classes.
+            ValueError: if loss, classifier and ``stock`` are not of the same number of classes, or
+                the calibration does not fit them.
         """
         weight = stock.cls_score.weight
         num_deltas = len(stock.box2box_transform.weights)
@@ -131,6 +146,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             num_classes=stock.num_classes,
             cls_loss=cls_loss,
             classifier=classifier,
+            calibration=calibration,
             box2box_transform=stock.box2box_transform,
             test_score_thresh=stock.test_score_thresh,
             test_nms_thresh=stock.test_nms_thresh,
@@ -143,7 +159,8 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         predictor.bbox_pred = stock.bbox_pred
         if isinstance(predictor.cls_score, nn.Linear) and isinstance(stock.cls_score, nn.Linear):
             if predictor.cls_score.weight.shape == weight.shape:
-                predictor.cls_score.load_state_dict(stock.cls_score.state_dict())
+                # What a layer has beside them, a map on its logits, stays as it is.
+                predictor.cls_score.load_state_dict(stock.cls_score.state_dict(), strict=False)
         return predictor.to(weight.device).train(stock.training)
 
     def reset_classifier(self) -> None:
@@ -199,7 +216,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             weights: (R,), how many RoIs each stands for, see :class:`RoIs`; None is one each.
         """
         logits = _at_least_float32(logits)
-        log_accuracy(logits.detach(), gt_classes, self.num_classes)
+        log_accuracy(self.cls_loss, logits.detach(), gt_classes)
         mask = self.cls_loss.draw_mask(gt_classes)
         losses = self.cls_loss(logits, gt_classes, mask)
         if weights is None:
@@ -213,9 +230,12 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
     def predict_probs(
         self, predictions: tuple[torch.Tensor, torch.Tensor], proposals: list[Instances]
     ) -> tuple[torch.Tensor, ...]:
-        """Probabilities (R_i, K + 1) of each image's RoIs, background last."""
-        logits, _ = predictions
-        probs = self.cls_loss.predict_probs(_at_least_float32(logits))
+        """Probabilities (R_i, K + 1) of each image's RoIs, calibrated, background last."""
+        logits = _at_least_float32(predictions[0])
+        if self.calibration is None:
+            probs = self.cls_loss.predict_probs(logits)
+        else:
+            probs = self.calibration.predict_probs(logits, self.cls_loss, self.cls_score)
         return probs.split([len(p) for p in proposals])
 
 
@@ -265,7 +285,7 @@ def build_classifier(cfg: CfgNode, input_size: int, cls_loss: BoxClsLoss) -> nn.
     node = cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER
     cls = lookup(CLASSIFIER_REGISTRY, node.NAME, "MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME")
     hyper = kwargs_from_node(node, cls, CLASSIFIER_SUFFIX)
-    classifier = cls(input_size, cls_loss.num_logits, **hyper)
+    classifier = cls(input_size, cls_loss.num_logits, cls_loss.num_classes, **hyper)
     classifier.reset(cls_loss.init_bias())
     return classifier
 
@@ -298,26 +318,3 @@ def _share_of_rois(gt_classes: torch.Tensor) -> torch.Tensor:
 def _at_least_float32(logits: torch.Tensor) -> torch.Tensor:
     """Losses and probabilities of half-precision logits are computed in float32."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-
-
-def log_accuracy(logits: torch.Tensor, gt_classes: torch.Tensor, num_classes: int) -> None:
-    """Training accuracy under Detectron2's names, for any logit layout.
-
-    Without a background column (C = K) nothing can be predicted as background, so only the
-    accuracy on foreground RoIs has a meaning.
-    """
-    if not len(gt_classes):
-        return
-    storage = get_event_storage()
-    predicted = logits.argmax(dim=1)
-    foreground = gt_classes < num_classes
-    num_foreground = int(foreground.sum())
-    correct = predicted == gt_classes
-    if logits.shape[1] > num_classes:
-        storage.put_scalar("fast_rcnn/cls_accuracy", float(correct.float().mean()))
-    if num_foreground:
-        accuracy = float(correct[foreground].float().mean())
-        storage.put_scalar("fast_rcnn/fg_cls_accuracy", accuracy)
-        if logits.shape[1] > num_classes:
-            missed = float((predicted[foreground] == num_classes).float().mean())
-            storage.put_scalar("fast_rcnn/false_negative", missed)

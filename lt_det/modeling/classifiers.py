@@ -1,9 +1,10 @@
 """Classifier layers of the box head: features h -> logits z.
 
 A classifier is registered in :data:`CLASSIFIER_REGISTRY` and built as
-``cls(input_size, num_logits, **hyper_parameters)``; its keyword-only parameters are the config
-keys ``MODEL.ROI_BOX_HEAD.CLASSIFIER.<NODE>.<PARAM>``. The layer is the predictor's ``cls_score``,
-so the parameters of the linear one are named as in Detectron2's checkpoints.
+``cls(input_size, num_logits, num_classes, **hyper_parameters)``: D, C, and K, because the first K
+logits are those of the foreground classes in every layout. Its keyword-only parameters are the
+config keys ``MODEL.ROI_BOX_HEAD.CLASSIFIER.<NODE>.<PARAM>``. The layer is the predictor's
+``cls_score``, so the parameters of the linear one are named as in Detectron2's checkpoints.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _MIN_NORM = 1e-4
 class LinearClassifier(nn.Linear):
     """Detectron2's classifier: z = W h + b, weights from N(0, 0.01)."""
 
-    def __init__(self, input_size: int, num_logits: int):
+    def __init__(self, input_size: int, num_logits: int, num_classes: int | None = None):
         super().__init__(input_size, num_logits)
         self.reset(0.0)
 
@@ -49,6 +50,7 @@ class CosineClassifier(nn.Module):
     Args:
         input_size: D, the size of h.
         num_logits: C.
+        num_classes: not used.
         scale: factor on the cosine; 20 in Seesaw loss's and ECM's code.
         learned_scale: train the scale.
 
@@ -57,7 +59,13 @@ class CosineClassifier(nn.Module):
     """
 
     def __init__(
-        self, input_size: int, num_logits: int, *, scale: float = 20.0, learned_scale: bool = False
+        self,
+        input_size: int,
+        num_logits: int,
+        num_classes: int | None = None,
+        *,
+        scale: float = 20.0,
+        learned_scale: bool = False,
     ):
         super().__init__()
         if not 0 < scale < math.inf:

@@ -16,6 +16,7 @@ from lt_det.modeling.box_predictor import (
     build_box_cls_loss,
     build_classifier,
 )
+from lt_det.modeling.calibration import BoxCalibration, build_calibration
 
 __all__ = ["install_box_predictor"]
 
@@ -26,6 +27,7 @@ def install_box_predictor(
     *,
     cls_loss: BoxClsLoss | None = None,
     classifier: nn.Module | None = None,
+    calibration: BoxCalibration | None = None,
 ) -> nn.Module:
     """Replace every Fast R-CNN box predictor of ``model``, whatever its ROI heads are.
 
@@ -36,9 +38,10 @@ def install_box_predictor(
     Args:
         model: changed in place.
         cfg: a yacs config after ``add_lt_det_config``; ``MODEL.ROI_BOX_HEAD.CLS_LOSS`` and
-            ``CLASSIFIER`` decide.
+            ``CLASSIFIER`` and ``TEST.CALIBRATION`` decide.
         cls_loss: or, without yacs, the loss. Several predictors (cascade) get a copy each.
         classifier: with ``cls_loss``, the layer from features to logits; None is a linear one.
+        calibration: with ``cls_loss``, what changes probabilities at test time; None is none.
 
     Returns:
         ``model``.
@@ -46,11 +49,11 @@ def install_box_predictor(
     Raises:
         ValueError: if the model has no such predictor or another number of classes, or if not
             exactly one of ``cfg`` and ``cls_loss`` is given.
-        TypeError: if ``cls_loss`` or ``classifier`` is no built module.
+        TypeError: if ``cls_loss``, ``classifier`` or ``calibration`` is not one that is built.
     """
     if (cfg is None) == (cls_loss is None):
         raise ValueError("install_box_predictor needs either `cfg` or `cls_loss`, and not both")
-    _check_parts(cls_loss, classifier)
+    _check_parts(cls_loss, classifier, calibration)
     places = [
         (parent, name, child)
         for parent in model.modules()
@@ -65,7 +68,7 @@ def install_box_predictor(
     if cfg is not None:
         build = _from_config(cfg)
     else:
-        build = _from_parts(cls_loss, classifier)
+        build = _from_parts(cls_loss, classifier, calibration)
     for parent, name, stock in places:
         setattr(parent, name, build(stock))
     return model
@@ -81,14 +84,16 @@ def _from_config(cfg: CfgNode) -> Builder:
     def build(stock: FastRCNNOutputLayers) -> LTFastRCNNOutputLayers:
         cls_loss = build_box_cls_loss(cfg, class_stats)
         classifier = build_classifier(cfg, stock.cls_score.weight.shape[1], cls_loss)
-        predictor = LTFastRCNNOutputLayers.from_stock(stock, cls_loss, classifier)
+        predictor = LTFastRCNNOutputLayers.from_stock(
+            stock, cls_loss, classifier, build_calibration(cfg)
+        )
         predictor.loss_weight = {**predictor.loss_weight, "loss_cls": weight}
         return predictor
 
     return build
 
 
-def _check_parts(cls_loss: BoxClsLoss | None, classifier: nn.Module | None) -> None:
+def _check_parts(cls_loss: object, classifier: object, calibration: object) -> None:
     if cls_loss is not None and not isinstance(cls_loss, BoxClsLoss):
         raise TypeError(
             "Expected `cls_loss` to be a loss of lt_det.losses, for example "
@@ -100,9 +105,16 @@ def _check_parts(cls_loss: BoxClsLoss | None, classifier: nn.Module | None) -> N
             "Expected `classifier` to be a module, for example "
             f"CosineClassifier(input_size, num_logits), but got {classifier!r}"
         )
+    if calibration is not None and not isinstance(calibration, BoxCalibration):
+        raise TypeError(
+            "Expected `calibration` to be one of lt_det.modeling, for example "
+            f"TauNormCalibration(tau=0.5), but got {calibration!r}"
+        )
 
 
-def _from_parts(cls_loss: BoxClsLoss, classifier: nn.Module | None) -> Builder:
+def _from_parts(
+    cls_loss: BoxClsLoss, classifier: nn.Module | None, calibration: BoxCalibration | None
+) -> Builder:
     return lambda stock: LTFastRCNNOutputLayers.from_stock(
-        stock, copy.deepcopy(cls_loss), copy.deepcopy(classifier)
+        stock, copy.deepcopy(cls_loss), copy.deepcopy(classifier), calibration
     )

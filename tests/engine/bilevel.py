@@ -15,7 +15,6 @@ from lt_det.engine.meta import (
     classifier_logits,
     loss_and_gradient,
     outer_gradient,
-    plain_loss,
     roi_hypergradient,
     trainable_parameters,
 )
@@ -108,12 +107,23 @@ class Stage:
         return trainable_parameters(self.classifier)
 
 
+def plain_loss(loss: BoxClsLoss) -> BoxClsLoss:
+    """The plain loss of the layout, or where it has none the loss itself."""
+    try:
+        return loss.plain()
+    except ValueError:
+        return loss
+
+
 def make_stage(loss: BoxClsLoss, classifier, num_rois=12, outer="plain", **hyper) -> Stage:
-    layer = classifier(D, loss.num_logits, **hyper).double()
+    layer = classifier(D, loss.num_logits, loss.num_classes, **hyper).double()
     layer.reset(loss.init_bias())
     with torch.no_grad():
         layer.weight.copy_(0.5 * torch.randn(layer.weight.shape))
         layer.bias.add_(0.1 * torch.randn(layer.bias.shape))
+        for name, parameter in layer.named_parameters():
+            if name.startswith("foreground_map."):  # neutral, some of its gradients would be 0
+                parameter.add_(torch.randn(parameter.shape))
     gt_classes = torch.arange(num_rois) % (K + 1)
     return Stage(
         classifier=layer,

@@ -179,7 +179,7 @@ def test_a_rank_without_rois_adds_zeros(classifier, settings, class_stats):
 class CountingClassifier(CosineClassifier):
     """Moves a buffer in every forward pass, as a running statistic does."""
 
-    def __init__(self, input_size, num_logits):
+    def __init__(self, input_size, num_logits, num_classes):
         super().__init__(input_size, num_logits)
         self.register_buffer("num_calls", torch.zeros(()))
 

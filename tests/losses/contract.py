@@ -15,6 +15,7 @@ LOSSES = sorted(
     (cls for _, cls in BOX_CLS_LOSS_REGISTRY if cls.__module__.startswith("lt_det.")),
     key=lambda cls: cls.__name__,
 )
+_REWEIGHTED = {"rho": 1.2, "norm": "sample", "count_type": "image", "weighted_mean": True}
 # Another value than the default for every keyword-only parameter.
 ALTERNATIVES = {
     "SoftmaxLoss": {},
@@ -27,14 +28,33 @@ ALTERNATIVES = {
         "prior_prob": 0.001,
         "background_column": True,
     },
+    "BalancedGroupSoftmaxLoss": {
+        "thresholds": (50,),
+        "others_ratio": 1.0,
+        "count_type": "image",
+    },
+    "ReweightedSoftmaxLoss": _REWEIGHTED,
+    "ReweightedSigmoidLoss": {**_REWEIGHTED, "prior_prob": 0.001, "background_column": True},
 }
 _PROBABILITIES = [0.0, 1.0, -0.1, math.nan]
 _COUNT_TYPES = ["images", "", None]
+_BAD_REWEIGHTED = {
+    "rho": [-1.0, math.nan, math.inf],
+    "norm": ["mean", "", None],
+    "count_type": _COUNT_TYPES,
+}
 # Values without meaning, of the parameters that have such.
 INVALID = {
     "SigmoidLoss": {"prior_prob": _PROBABILITIES},
     "BalancedSoftmaxLoss": {"tau": [-1.0, math.nan, math.inf], "count_type": _COUNT_TYPES},
     "BalancedSigmoidLoss": {"prior_prob": _PROBABILITIES, "count_type": _COUNT_TYPES},
+    "BalancedGroupSoftmaxLoss": {
+        "thresholds": [(0,), (10, 5), (10, 10)],
+        "others_ratio": [-1.0, math.nan, math.inf],
+        "count_type": _COUNT_TYPES,
+    },
+    "ReweightedSoftmaxLoss": _BAD_REWEIGHTED,
+    "ReweightedSigmoidLoss": {**_BAD_REWEIGHTED, "prior_prob": _PROBABILITIES},
 }
 K, R = 4, 12
 

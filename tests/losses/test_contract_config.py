@@ -35,7 +35,8 @@ def test_number_of_classes_is_checked(cls):
 def fingerprint(loss: BoxClsLoss) -> list:
     """All a loss does, in numbers."""
     torch.manual_seed(0)
-    logits = torch.randn(R, loss.num_classes + 1, dtype=torch.float64)[:, : loss.num_logits]
+    # Class by class, so that other numbers of logits have the same first ones.
+    logits = torch.randn(2 * loss.num_logits, R, dtype=torch.float64)[: loss.num_logits].T
     gt_classes = torch.arange(R) % (loss.num_classes + 1)
     loss.update_state(logits, gt_classes)
     mask = mask_of(loss, gt_classes)

@@ -23,18 +23,21 @@ CLASSIFIERS = sorted(
 ALTERNATIVES = {
     "LinearClassifier": {},
     "CosineClassifier": {"scale": 5.0, "learned_scale": True},
+    "LearnedScaleClassifier": {"scale_bias": True},
+    "MARCClassifier": {},
+    "DisAlignClassifier": {},
 }
 INVALID = {"CosineClassifier": {"scale": [0.0, -1.0, math.nan, math.inf]}}
-D, C = 6, 4
+K, C, D = 3, 4, 6
 # Any loss of C logits.
-LOSS = SoftmaxLoss(C - 1)
+LOSS = SoftmaxLoss(K)
 
 
 @pytest.mark.parametrize("cls", CLASSIFIERS, ids=lambda cls: cls.__name__)
 class TestEveryClassifier:
     @pytest.mark.parametrize("num_rois", [0, 1, 7])
     def test_shape_and_gradient(self, cls, num_rois):
-        layer = cls(D, C).double()
+        layer = cls(D, C, K).double()
         features = torch.randn(num_rois, D, dtype=torch.float64, requires_grad=True)
         logits = layer(features)
         assert logits.shape == (num_rois, C)
@@ -49,7 +52,7 @@ class TestEveryClassifier:
     def test_dead_features_are_finite(self, cls, dtype):
         """After a ReLU a RoI's features may all be zero."""
         features = torch.zeros(3, D, dtype=dtype, requires_grad=True)
-        logits = cls(D, C).to(dtype)(features)
+        logits = cls(D, C, K).to(dtype)(features)
         assert logits.isfinite().all()
         if dtype != torch.float16:
             logits.sum().backward()
@@ -57,7 +60,7 @@ class TestEveryClassifier:
 
     @pytest.mark.parametrize("bias", [0.0, -4.6])
     def test_reset_starts_anew(self, cls, bias):
-        layer = cls(300, 400)
+        layer = cls(300, 400, 399)
         first = copy.deepcopy(layer.state_dict())
         with torch.no_grad():
             for parameter in layer.parameters():
@@ -72,12 +75,12 @@ class TestEveryClassifier:
 
     def test_takes_the_place_of_a_linear_layer(self, cls):
         """Stock checkpoints have cls_score.weight and .bias of these shapes."""
-        state = cls(D, C).state_dict()
+        state = cls(D, C, K).state_dict()
         assert state["weight"].shape == (C, D)
         assert state["bias"].shape == (C,)
 
     def test_state_dict_round_trip(self, cls):
-        trained, fresh = cls(D, C), cls(D, C)
+        trained, fresh = cls(D, C, K), cls(D, C, K)
         fresh.load_state_dict(trained.state_dict())
         features = torch.randn(5, D)
         assert fresh(features).equal(trained(features))
@@ -109,13 +112,17 @@ class TestEveryClassifier:
         torch.manual_seed(0)
         layer.reset(0.5)
         trainable = [name for name, p in layer.named_parameters() if p.requires_grad]
+        with torch.no_grad():
+            for name, parameter in layer.named_parameters():
+                if name.startswith("foreground_map."):
+                    parameter.add_(1)
         return trainable, layer(torch.randn(3, D)).tolist()
 
     def test_invalid_values_are_named(self, cls):
         for name, values in INVALID.get(cls.__name__, {}).items():
             for value in values:
                 with pytest.raises(ValueError, match=f"`{name}`.*{value}"):
-                    cls(D, C, **{name: value})
+                    cls(D, C, K, **{name: value})
 
 
 def test_linear_is_torchs():
@@ -161,7 +168,7 @@ def test_unknown_classifier_lists_what_exists():
     cfg = get_cfg()
     add_lt_det_config(cfg)
     cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME = "Cosine"
-    expected = "CLASSIFIER.NAME 'Cosine'.*CosineClassifier, LinearClassifier"
+    expected = "CLASSIFIER.NAME 'Cosine'.*CosineClassifier, .*, LinearClassifier"
     with pytest.raises(ValueError, match=expected):
         build_classifier(cfg, D, LOSS)
 
@@ -171,7 +178,7 @@ def test_outside_classifier_gets_its_keys():
     class ScaledClassifier(LinearClassifier):
         """z = factor W h + b."""
 
-        def __init__(self, input_size, num_logits, *, factor: float = 2.0):
+        def __init__(self, input_size, num_logits, num_classes, *, factor: float = 2.0):
             super().__init__(input_size, num_logits)
             self.factor = factor
 

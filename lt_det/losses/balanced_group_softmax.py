@@ -1,0 +1,144 @@
+"""Balanced Group Softmax (BAGS): a softmax among classes of similar counts."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from lt_det.distributed import sum_over_ranks
+from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
+from lt_det.losses.prior import check_count_type
+
+__all__ = ["BalancedGroupSoftmaxLoss"]
+
+
+@BOX_CLS_LOSS_REGISTRY.register()
+class BalancedGroupSoftmaxLoss(BoxClsLoss):
+    r"""The sum over groups of the mean cross-entropy inside each; classes compete with their like.
+
+    Li et al., "Overcoming Classifier Imbalance for Long-tail Object Detection with Balanced Group
+    Softmax", CVPR 2020, arXiv 2006.10408. Groups are bins of training counts; each has a logit
+    "others" beside its classes', and background against foreground is one group more. A group's
+    loss is the mean over all of its RoIs and ``others_ratio`` times as many of the other RoIs,
+    drawn at random; 0 without any of its own. In training the classifier alone starts anew.
+
+    The (R, C) logits, with G groups, are those of the K classes, of background, of foreground, and
+    of "others" in each group. C = K + 2 + G does not depend on the class statistics, which may come
+    from a checkpoint that is loaded into the layer: the group of a class is looked up when it is
+    used. (The released code builds its layer from them.) A group without a class has no loss, and
+    its logit is never read.
+
+    Over several ranks the mean of a group is that over the RoIs of all, which the released code
+    computes rank by rank.
+
+    Args:
+        num_classes: see :class:`BoxClsLoss`.
+        class_stats: see :class:`BoxClsLoss`; required to train and to predict.
+        thresholds: where the counts of the next group begin; () is a single group.
+        others_ratio: beta.
+        count_type: "instance" (the paper's) or "image".
+
+    Raises:
+        ValueError: if an option has no meaning.
+    """
+
+    def __init__(
+        self,
+        num_classes,
+        class_stats=None,
+        *,
+        thresholds: tuple[int, ...] = (10, 100, 1000),
+        others_ratio: float = 8.0,
+        count_type: str = "instance",
+    ):
+        super().__init__(num_classes, class_stats)
+        thresholds = tuple(thresholds)
+        if any(high <= low for low, high in zip((0, *thresholds), thresholds, strict=False)):
+            raise ValueError(
+                f"Expected `thresholds` to be increasing counts above 0, but got {thresholds}"
+            )
+        if not (math.isfinite(others_ratio) and others_ratio >= 0):
+            raise ValueError(
+                f"Expected `others_ratio` to be finite and >= 0, but got {others_ratio}"
+            )
+        self.thresholds = thresholds
+        self.others_ratio = others_ratio
+        self.count_type = check_count_type(count_type)
+
+    @property
+    def num_groups(self) -> int:
+        """G, empty ones included, without that of background and foreground."""
+        return len(self.thresholds) + 1
+
+    @property
+    def num_logits(self) -> int:
+        """K + 2 + G."""
+        return self.num_classes + 2 + self.num_groups
+
+    def group_of_class(self) -> torch.Tensor:
+        """The group of each class, (K,), from 0 for the smallest counts."""
+        count = self.require_class_stats().count(self.count_type)
+        return torch.bucketize(count, count.new_tensor(self.thresholds), right=True)
+
+    def draw_mask(self, gt_classes, verified=None, generator=None):
+        """Weights (R, C), the same in all columns of a group.
+
+        The number of RoIs over the number in the group's mean; 0 where a RoI is not drawn.
+        """
+        group_of_class = self.group_of_class()
+        group = F.pad(group_of_class, (0, 1), value=-1)[gt_classes]
+        own = group.unsqueeze(1) == torch.arange(self.num_groups, device=group.device)
+        # On CPU, where the draw is the same for every device.
+        random = torch.rand(own.shape, generator=generator).to(own.device)
+        place = random.masked_fill(own, math.inf).argsort(dim=0).argsort(dim=0)
+        keep = own | (place < (self.others_ratio * own.sum(dim=0)).floor())
+        number = keep.new_tensor(len(keep), dtype=torch.float64)
+        total = sum_over_ranks(torch.cat([number.unsqueeze(0), keep.sum(dim=0)]))
+        weight = keep * (total[0] / total[1:].clamp(min=1))
+        return torch.cat([weight[:, group_of_class], weight.new_ones(len(keep), 2), weight], dim=1)
+
+    def forward(self, logits, gt_classes, mask=None):
+        """See :meth:`BoxClsLoss.forward`. Without a mask each RoI is in every group's mean."""
+        foreground = (gt_classes < self.num_classes).long()
+        loss = F.cross_entropy(self._two_logits(logits), foreground, reduction="none")
+        for group, classes in self._groups():
+            others = self.num_classes + 2 + group
+            target = torch.full_like(gt_classes, len(classes))
+            row, place = (gt_classes.unsqueeze(1) == classes).nonzero(as_tuple=True)
+            target[row] = place
+            inside = F.cross_entropy(
+                self._group_logits(logits, group, classes), target, reduction="none"
+            )
+            loss = loss + (inside if mask is None else mask[:, others].to(inside) * inside)
+        return loss
+
+    def predict_probs(self, logits):
+        """p_j = softmax of its group (j) times p(foreground), and p(background), (R, K + 1).
+
+        The K + 1 do not sum to 1: every group keeps what it gives to "others".
+        """
+        background, foreground = self._two_logits(logits).softmax(dim=1).split(1, dim=1)
+        probs = torch.cat([torch.zeros_like(logits[:, : self.num_classes]), background], dim=1)
+        for group, classes in self._groups():
+            inside = self._group_logits(logits, group, classes).softmax(dim=1)[:, :-1]
+            probs = probs.index_copy(1, classes, inside * foreground)
+        return probs
+
+    def _groups(self):
+        """Groups that are not empty, each with its classes."""
+        group_of_class = self.group_of_class()
+        for group in range(self.num_groups):
+            classes = (group_of_class == group).nonzero().flatten()
+            if len(classes):
+                yield group, classes
+
+    def _two_logits(self, logits: torch.Tensor) -> torch.Tensor:
+        """Of background and of foreground, (R, 2)."""
+        return logits[:, self.num_classes : self.num_classes + 2]
+
+    def _group_logits(self, logits, group: int, classes: torch.Tensor) -> torch.Tensor:
+        """Of the classes of a group and, last, of its others."""
+        others = self.num_classes + 2 + group
+        return torch.cat([logits[:, classes], logits[:, others : others + 1]], dim=1)

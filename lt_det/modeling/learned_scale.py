@@ -1,0 +1,45 @@
+"""Learnable weight scaling (LWS): one factor a class, on a frozen classifier."""
+
+from __future__ import annotations
+
+import torch
+
+from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY
+from lt_det.modeling.foreground_map import ForegroundMapClassifier
+
+__all__ = ["LearnedScaleClassifier"]
+
+
+@CLASSIFIER_REGISTRY.register()
+class LearnedScaleClassifier(ForegroundMapClassifier):
+    """LWS: z_j = s_j <W_j, h> + b_j on the foreground, with s = 1 at the start.
+
+    Kang et al., "Decoupling Representation and Classifier for Long-Tailed Recognition", ICLR 2020,
+    arXiv 1910.09217, section 4: stage 2 trains s alone, with class-aware sampling.
+
+    The released classification code scales the bias too; the paper's text and the detector code
+    (of EQL v2's authors) scale the weights only. Here the background is not scaled.
+
+    Args:
+        input_size: see :class:`ForegroundMapClassifier`.
+        num_logits: see :class:`ForegroundMapClassifier`.
+        num_classes: see :class:`ForegroundMapClassifier`.
+        scale_bias: z_j = s_j (<W_j, h> + b_j), as in the classification code.
+
+    Raises:
+        ValueError: see :class:`ForegroundMapClassifier`.
+    """
+
+    def __init__(
+        self, input_size: int, num_logits: int, num_classes: int, *, scale_bias: bool = False
+    ):
+        super().__init__(input_size, num_logits, num_classes, scale=torch.ones(num_classes))
+        self.scale_bias = scale_bias
+
+    def map_foreground(self, logits, features):
+        """See :meth:`ForegroundMapClassifier.map_foreground`."""
+        scale = self.foreground_map["scale"]
+        scaled = scale * logits
+        if self.scale_bias:
+            return scaled
+        return scaled + (1 - scale) * self.bias[: self.num_classes]
