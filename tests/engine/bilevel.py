@@ -203,7 +203,9 @@ def _clip(stages, options: Options) -> GradientClip | None:
     kind, norm_type = options.clip
     gradients = [g for stage in stages for g in inner_gradients(stage)]
     sizes = [g.abs().max() if kind == "value" else g.norm(norm_type) for g in gradients]
-    size = min(sizes) if options.clip_at < 1 else max(sizes)
+    # By value, half of the smallest could leave no element as it is.
+    bites_all = options.clip_at < 1 and kind != "value"
+    size = min(sizes) if bites_all else max(sizes)
     return GradientClip(kind, options.clip_at * float(size), norm_type)
 
 
