@@ -21,6 +21,7 @@ ADDED = {
     "DATALOADER": {"REPEAT_CORRECTED", "CLASS_AWARE"},
     "SOLVER": {"TRAINABLE_PARAMS"},
     "SOLVER.AMP": {"PRECISION"},
+    "TEST": {"CALIBRATION"},
 }
 
 
@@ -67,6 +68,7 @@ def test_defaults_leave_detectron2_as_it_is(cfg):
     assert cfg.DATALOADER.REPEAT_CORRECTED is False
     assert cfg.SOLVER.TRAINABLE_PARAMS == ("*",)
     assert cfg.SOLVER.AMP.PRECISION == "float16"
+    assert cfg.TEST.CALIBRATION.NAME == ""
     check_config(cfg)
 
 
@@ -116,6 +118,8 @@ def test_misspelt_key_is_refused(cfg):
         ("EQLv2Loss", "Loss", "EQLV2"),
         ("Seesaw", "Loss", "SEESAW"),
         ("ClassAwareTrainingSampler", "TrainingSampler", "CLASS_AWARE"),
+        ("MARCClassifier", "Classifier", "MARC"),
+        ("NorCalCalibration", "Calibration", "NOR_CAL"),
     ],
 )
 def test_node_names(class_name, suffix, node):
@@ -139,15 +143,16 @@ def test_arguments_of_a_class_without_its_own_constructor():
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("CLS_LOSS.NAME", "BalancedSoftmaxLoss"),
-        ("CLASSIFIER.NAME", "CosineClassifier"),
-        ("CLASSIFIER.REINIT", True),
+        ("MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME", "BalancedSoftmaxLoss"),
+        ("MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME", "CosineClassifier"),
+        ("MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT", True),
+        ("TEST.CALIBRATION.NAME", "NorCalCalibration"),
     ],
 )
 def test_a_key_without_effect_on_the_model_is_refused(cfg, key, value):
     """The model counts, not the name of its ROI heads, which may be a user's own subclass."""
     cfg.MODEL.ROI_HEADS.NAME = "UsersOwnROIHeads"
-    cfg.merge_from_list([f"MODEL.ROI_BOX_HEAD.{key}", value])
+    cfg.merge_from_list([key, value])
     stock = nn.Linear(1, 1)
     with pytest.raises(ValueError, match=rf"{key}.*'UsersOwnROIHeads'.*LTStandardROIHeads"):
         check_box_predictors(cfg, stock)
@@ -196,3 +201,22 @@ def test_double_correction_warns(cfg, loss, sampler, corrected, warns, caplog):
         check_config(cfg)
     assert bool(caplog.records) == warns
     assert not warns or "REPEAT_CORRECTED" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("loss", "calibration", "warns"),
+    [
+        ("BalancedSoftmaxLoss", "LogitAdjustmentCalibration", True),
+        ("BalancedSigmoidLoss", "NorCalCalibration", True),
+        ("ReweightedSoftmaxLoss", "TauNormCalibration", True),
+        ("BalancedSoftmaxLoss", "", False),
+        ("SoftmaxLoss", "NorCalCalibration", False),
+    ],
+)
+def test_calibration_of_a_balanced_model_warns(cfg, loss, calibration, warns, caplog):
+    cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME = loss
+    cfg.TEST.CALIBRATION.NAME = calibration
+    with caplog.at_level(logging.WARNING, "lt_det"):
+        check_config(cfg)
+    assert bool(caplog.records) == warns
+    assert not warns or "TEST.CALIBRATION.NAME ''" in caplog.text

@@ -44,8 +44,25 @@ def build(cfg):
     return model
 
 
+# Loss and classifier of the methods whose names do not say them.
+PARTS = {
+    "crt": ("SoftmaxLoss", "LinearClassifier"),
+    "lws": ("SoftmaxLoss", "LearnedScaleClassifier"),
+    "marc": ("ReweightedSoftmaxLoss", "MARCClassifier"),
+    "disalign": ("ReweightedSoftmaxLoss", "DisAlignClassifier"),
+    "bags": ("BalancedGroupSoftmaxLoss", "LinearClassifier"),
+}
+
+
+def parts_of(name: str) -> tuple[str, str] | None:
+    method = re.search(r"_([a-z]+)_stage2", name)
+    return PARTS.get(method[1]) if method else None
+
+
 def expected_loss(name: str) -> str:
     """The loss by the file's name, ``<model>_<method>.yaml``."""
+    if parts_of(name):
+        return parts_of(name)[0]
     balanced = "Balanced" if "_balanced_" in name else ""
     return f"{balanced}{'Sigmoid' if 'sigmoid' in name else 'Softmax'}Loss"
 
@@ -56,7 +73,10 @@ def test_builds_what_its_name_says(name):
     check_config(cfg)
     model = build(cfg)
     trainable = {n for n, parameter in model.named_parameters() if parameter.requires_grad}
-    classifier = {n for n, _ in model.named_parameters() if ".cls_score." in n}
+    layers = {type(p.cls_score).__name__ for p in box_predictors(model)}
+    assert layers == {parts_of(name)[1] if parts_of(name) else "LinearClassifier"}
+    part = ".cls_score." if layers == {"LinearClassifier"} else ".cls_score.foreground_map."
+    classifier = {n for n, _ in model.named_parameters() if part in n}
     predictors = list(box_predictors(model))
     assert {type(p.cls_loss).__name__ for p in predictors} == {expected_loss(name)}
     assert isinstance(model.roi_heads, LTCascadeROIHeads) == ("cascade" in name)
@@ -64,7 +84,11 @@ def test_builds_what_its_name_says(name):
     assert (trainable == classifier) == ("stage2" in name)
     assert classifier <= trainable
     sampler = "ClassAwareTrainingSampler"
-    assert (cfg.DATALOADER.SAMPLER_TRAIN == sampler) == ("class_aware" in name)
+    class_aware = re.search("_(class_aware|crt|lws)_", name)
+    assert (cfg.DATALOADER.SAMPLER_TRAIN == sampler) == bool(class_aware)
+    assert cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT == bool(re.search("_(crt|bags)_", name))
+    # On a map it would pull scales to 0.
+    assert (cfg.SOLVER.WEIGHT_DECAY == 0) == (layers != {"LinearClassifier"})
     assert bool(cfg.SOLVER.META.NAME) == (name in META)
 
 
@@ -112,7 +136,7 @@ def test_lvis_has_all_rows_of_both_versions(version):
     rows = {Path(name).stem for name in LVIS if f"LVIS{version}-" in name}
     other = {Path(name).stem for name in LVIS if f"LVIS{version}-" not in name}
     assert rows == other
-    assert len(rows) == 29
+    assert len(rows) == 34
 
 
 # --- BALMS -------------------------------------------------------------------------------------

@@ -101,11 +101,9 @@ def test_trains_what_it_shall_and_reloads_to_the_same(stage_two, stage_one, meta
         assert not probs_of(ours, features).equal(changed)
 
 
+@pytest.mark.parametrize("stage_two", ["bags"], indirect=True)
 def test_a_group_layout_asks_for_a_fresh_classifier(stage_two):
-    box_head = stage_two.MODEL.ROI_BOX_HEAD
-    if not box_head.CLASSIFIER.REINIT:
-        pytest.skip("loads stage 1's classifier")
-    box_head.CLASSIFIER.REINIT = False
+    stage_two.MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT = False
     with pytest.raises(ValueError, match=r"shape \(6, 32\), the model's \(11, 32\).*REINIT True"):
         trained(stage_two)
 

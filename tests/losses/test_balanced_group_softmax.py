@@ -135,3 +135,18 @@ def test_one_group_over_all_rows_is_a_cross_entropy_with_others():
     value = loss(logits, gt_classes, draw(loss, gt_classes)).mean()
     torch.testing.assert_close(value, in_group + binary)
     torch.testing.assert_close(loss(logits, gt_classes).mean(), in_group + binary)
+
+
+def test_means_are_over_the_rois_of_all_ranks(loss, monkeypatch):
+    """With every row drawn: each rank's part, with the sums of both, is what one process has."""
+    loss.others_ratio = 1e9
+    gt_classes = torch.arange(21) % (K + 1)
+    together, sums = draw(loss, gt_classes), []
+    ranks = [slice(0, 7), slice(7, None)]
+    name = "lt_det.losses.balanced_group_softmax.sum_over_ranks"
+    monkeypatch.setattr(name, lambda t: sums.append(t) or t)
+    for rows in ranks:
+        draw(loss, gt_classes[rows])
+    monkeypatch.setattr(name, lambda t: sum(sums))
+    parts = [draw(loss, gt_classes[rows]) for rows in ranks]
+    torch.testing.assert_close(torch.cat(parts), together, rtol=1e-12, atol=0)

@@ -110,3 +110,17 @@ def test_gradient_by_hand(class_stats):
     weights = F.pad(loss.class_weights(), (0, 1), value=1)[gt_classes]
     delta = logits.detach().softmax(1) - F.one_hot(gt_classes, K + 1)
     torch.testing.assert_close(logits.grad, weights.unsqueeze(1) * delta, rtol=1e-12, atol=1e-14)
+
+
+def test_weighted_mean_is_over_all_ranks(class_stats, monkeypatch):
+    """Each rank's part, with the sums of both, is what one process has."""
+    loss = ReweightedSoftmaxLoss(K, class_stats, weighted_mean=True)
+    logits, gt_classes = case(loss)
+    together, sums = loss(logits, gt_classes), []
+    ranks = [slice(0, 4), slice(4, None)]
+    monkeypatch.setattr("lt_det.losses.reweighted.sum_over_ranks", lambda t: sums.append(t) or t)
+    for rows in ranks:
+        loss(logits[rows], gt_classes[rows])
+    monkeypatch.setattr("lt_det.losses.reweighted.sum_over_ranks", lambda t: sum(sums))
+    parts = [loss(logits[rows], gt_classes[rows]) for rows in ranks]
+    torch.testing.assert_close(torch.cat(parts), together, rtol=1e-12, atol=0)

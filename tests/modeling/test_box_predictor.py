@@ -12,6 +12,7 @@ from detectron2.structures import Boxes, Instances
 
 from lt_det.losses import (
     BOX_CLS_LOSS_REGISTRY,
+    BalancedGroupSoftmaxLoss,
     BalancedSigmoidLoss,
     BalancedSoftmaxLoss,
     BoxClsLoss,
@@ -257,6 +258,24 @@ def test_accuracy_is_logged_for_both_layouts(event_storage):
         "fast_rcnn/cls_accuracy": pytest.approx(2 / 4),
         "fast_rcnn/fg_cls_accuracy": pytest.approx(1 / 3),
         "fast_rcnn/false_negative": pytest.approx(1 / 3),
+    }
+
+
+def test_accuracy_of_a_wide_layout_is_that_of_its_probabilities(class_stats, event_storage):
+    """Logits of different groups do not compare."""
+    loss = BalancedGroupSoftmaxLoss(K, class_stats)
+    logits = torch.zeros(2, loss.num_logits)
+    logits[0, 3], logits[0, K + 1] = 2.0, 5.0  # class 3 in its own group, surely foreground
+    logits[1, 3], logits[1, K] = 2.0, 5.0  # the same, surely background
+    logits[:, K + 2] = 1.0
+    logits[:, 0] = 3.0
+    logits[:, K + 4] = 9.0  # the others of class 0's group
+    predictor_of(loss).classification_loss(logits, torch.tensor([3, 4]))
+    logged = {k: v[0] for k, v in event_storage.latest().items()}
+    assert logged == {
+        "fast_rcnn/cls_accuracy": 1.0,
+        "fast_rcnn/fg_cls_accuracy": 1.0,
+        "fast_rcnn/false_negative": 0.0,
     }
 
 

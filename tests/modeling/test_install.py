@@ -20,7 +20,11 @@ from toy_models import (
 
 from lt_det.class_stats import ClassStats
 from lt_det.losses import BalancedSoftmaxLoss, SigmoidLoss, SoftmaxLoss
-from lt_det.modeling import LTFastRCNNOutputLayers, install_box_predictor
+from lt_det.modeling import (
+    LTFastRCNNOutputLayers,
+    TauNormCalibration,
+    install_box_predictor,
+)
 from lt_det.modeling.box_predictor import box_predictors
 
 MODELS = [user_model, cascade_model, pointrend_model, vitdet_model]
@@ -126,6 +130,18 @@ def test_every_stage_of_a_cascade_has_its_own_loss_and_box_encoding(tiny_cfg, to
     assert [predictor.box2box_transform.weights for predictor in predictors] == stages
 
 
+def test_every_stage_of_a_cascade_is_calibrated(tiny_cfg, toy_lvis):
+    by_object = cascade_model(tiny_cfg, toy_lvis.num_classes)
+    loss, calibration = SoftmaxLoss(toy_lvis.num_classes), TauNormCalibration(tau=0.5)
+    install_box_predictor(by_object, cls_loss=loss, calibration=calibration)
+    by_config = cascade_model(tiny_cfg, toy_lvis.num_classes)
+    tiny_cfg.TEST.CALIBRATION.NAME = "TauNormCalibration"
+    tiny_cfg.TEST.CALIBRATION.TAU_NORM.TAU = 0.5
+    install_box_predictor(by_config, tiny_cfg)
+    for model in (by_object, by_config):
+        assert [p.calibration.tau for p in box_predictors(model)] == [0.5] * 3
+
+
 @pytest.mark.parametrize("both", [False, True])
 def test_either_a_config_or_a_loss(tiny_cfg, both):
     arguments = {"cfg": tiny_cfg, "cls_loss": SoftmaxLoss(5)} if both else {}
@@ -154,6 +170,7 @@ def test_another_number_of_classes_is_refused(tiny_cfg, toy_lvis):
         ),
         ({"cls_loss": SoftmaxLoss}, "loss of lt_det.losses.*<class"),
         ({"cls_loss": SoftmaxLoss(5), "classifier": "CosineClassifier"}, "a module.*'CosineC"),
+        ({"cls_loss": SoftmaxLoss(5), "calibration": "NorCal"}, "`calibration`.*'NorCal'"),
     ],
 )
 def test_names_and_classes_in_place_of_modules_are_refused(parts, message):
