@@ -82,7 +82,7 @@ def extract(cfg: CfgNode, model: nn.Module, job: Extraction) -> BankFolder:
     mine = missing[comm.get_rank() :: comm.get_world_size()]
     if mine:
         with _frozen(model), torch.no_grad(), EventStorage():
-            _write_shards(cfg, folder, job, mine, len(missing))
+            _write_shards(cfg, folder, job, mine, missing)
     comm.synchronize()
     if comm.is_main_process():
         folder.verify()
@@ -103,11 +103,11 @@ def autocast_of(cfg: CfgNode) -> contextlib.AbstractContextManager:
 
 
 def _write_shards(
-    cfg: CfgNode, folder: BankFolder, job: Extraction, shards: Sequence[int], num_missing: int
+    cfg: CfgNode, folder: BankFolder, job: Extraction, shards: Sequence[int], missing: Sequence[int]
 ) -> None:
     size = cfg.FEATURE_BANK.SHARD_PICTURES
     batches = [list(_batches(job, number, size)) for number in shards]
-    _announce(folder, job, batches[0][0], num_missing * size)
+    _announce(folder, job, batches[0][0], sum(len(_visits(job, n, size)) for n in missing))
     loader = DataLoader(
         job.dataset,
         batch_sampler=[batch for of_shard in batches for batch in of_shard],
@@ -131,11 +131,15 @@ def _write_shards(
             )
 
 
+def _visits(job: Extraction, shard: int, size: int) -> range:
+    return range(shard * size, min((shard + 1) * size, len(job.picture_of)))
+
+
 def _batches(job: Extraction, shard: int, size: int) -> Iterator[list[Place]]:
-    end = min((shard + 1) * size, len(job.picture_of))
-    for start in range(shard * size, end, job.batch_size):
-        visits = range(start, min(start + job.batch_size, end))
-        yield [Place(visit, job.picture_of[visit]) for visit in visits]
+    visits = _visits(job, shard, size)
+    for start in range(0, len(visits), job.batch_size):
+        batch = visits[start : start + job.batch_size]
+        yield [Place(visit, job.picture_of[visit]) for visit in batch]
 
 
 def _announce(folder: BankFolder, job: Extraction, batch: list[Place], num_pictures: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,15 @@ class FeatureBank:
             ):
                 self._visits.append(_Visit(number, slice(end - count, end), int(background)))
         self.num_views = len(self._visits) // num_pictures
+        # Of the picture with an index; a part of the bank has fewer.
+        self._pictures = np.arange(num_pictures)
+
+    def subset(self, pictures: Sequence[int]) -> FeatureBank:
+        """A view of some of the pictures, which are numbered anew, in the order given."""
+        part = copy.copy(self)
+        part._pictures = self._pictures[np.asarray(pictures)]
+        part.picture_numbers = self.picture_numbers[np.asarray(pictures)]
+        return part
 
     def __len__(self) -> int:
         """Number of stored RoIs."""
@@ -93,7 +103,9 @@ class FeatureBank:
         features, labels, weights, numbers = [], [], [], []
         with torch.random.fork_rng(devices=[]):
             for image, seed in zip(images, seeds, strict=True):
-                visit = self._visits[self._view(seed) * self.num_pictures + image]
+                visit = self._visits[
+                    self._view(seed) * self.num_pictures + int(self._pictures[image])
+                ]
                 gt_classes = self.gt_classes(visit)
                 # The global generator, because Detectron2's sampling draws from it.
                 torch.default_generator.manual_seed(derived_seed(*seed))
@@ -116,8 +128,11 @@ class FeatureBank:
         return torch.from_numpy(labels.astype(np.int64))
 
     def labels_of_all(self) -> np.ndarray:
-        """Labels of all rows (N,), in the order of :meth:`rows`."""
-        return np.concatenate([np.asarray(shard["gt_classes"]) for shard in self._shards])
+        """Labels of all rows (N,), in the order of :meth:`rows`; -1 in pictures left out."""
+        labels = np.concatenate([np.asarray(shard["gt_classes"]) for shard in self._shards])
+        num_rows = np.concatenate([shard["num_rows"] for shard in self._shards])
+        kept = np.repeat(self._is_kept(), num_rows)
+        return np.where(kept, labels, -1)
 
     def weights_of_all(self) -> np.ndarray:
         """How many RoIs of the detector each row stands for (N,): 1, more for background."""
@@ -150,13 +165,19 @@ class FeatureBank:
         """Foreground and all RoIs that a step of ``num_images`` pictures sees on average."""
         foreground = rois = 0
         most = int(self.num_rois * self.positive_fraction)
-        for visit in self._visits:
+        visits = [v for v, kept in zip(self._visits, self._is_kept(), strict=True) if kept]
+        for visit in visits:
             labels = self._shards[visit.shard]["gt_classes"][visit.rows]
             of_visit = min(int((labels < self.num_classes).sum()), most)
             foreground += of_visit
             rois += of_visit + min(visit.num_background, self.num_rois - of_visit)
-        per_step = num_images / len(self._visits)
+        per_step = num_images / len(visits)
         return round(foreground * per_step), round(rois * per_step)
+
+    def _is_kept(self) -> np.ndarray:
+        """Whether each visit is of a picture of this part."""
+        kept = np.isin(np.arange(self.num_pictures), self._pictures)
+        return np.tile(kept, self.num_views)
 
     def _view(self, seed: tuple[int, ...]) -> int:
         return derived_seed(*seed) % self.num_views

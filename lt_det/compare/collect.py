@@ -10,15 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from lt_det.class_stats import GROUP_NAMES
 from lt_det.compare.rows import STAGE1, Comparison, Row
-from lt_det.compare.runs import MODEL, Run, Workbench, norms_of, run_folder
-from lt_det.evaluation.bootstrap import bootstrap_difference
-from lt_det.evaluation.matches import Matches
+from lt_det.compare.runs import MODEL, Run, Workbench, norms_of, replicates_file, run_folder
+from lt_det.evaluation.bootstrap import difference_of_replicates
 from lt_det.evaluation.report import atomic_text, read_results
 
-__all__ = ["collect", "runs_of", "stage1_run", "write_comparison"]
+__all__ = ["STAGE1_ROW", "collect", "runs_of", "stage1_run", "write_comparison"]
 
+STAGE1_ROW = Row(STAGE1, after=STAGE1)
 _TASKS = ("bbox", "segm")
 _METRICS = ("AP", "APr", "APc", "APf")
 
@@ -29,8 +28,8 @@ def runs_of(comparison: Comparison, row: Row) -> list[Run]:
 
 
 def stage1_run() -> Run:
-    """The detector that all rows begin with, as a row of its own."""
-    return Run(Row(STAGE1, after=STAGE1), None)
+    """The detector that all rows begin with, as a run of its own."""
+    return Run(STAGE1_ROW, None)
 
 
 def collect(
@@ -88,7 +87,7 @@ def collect(
                 "settings": dict(row.settings),
                 "selection": bench.chosen(row),
                 "runs": [_run(bench, run, dataset_name, tasks) for run in done[row.name]],
-                "differences": _differences(row, folders, classes, tasks),
+                "differences": _differences(row, folders, tasks),
                 "error": errors.get(row.name),
             }
             for row in comparison.rows
@@ -121,20 +120,22 @@ def _scores(folder: Path, tasks: Sequence[str]) -> dict:
     }
 
 
-def _differences(row: Row, folders: Mapping, classes: Sequence[Mapping], tasks) -> list[dict]:
+def _differences(row: Row, folders: Mapping, tasks: Sequence[str]) -> list[dict]:
     """Differences to the controls, paired over pictures and seeds."""
-    # As in evaluation: a class of no group counts in none.
-    groups = np.array([GROUP_NAMES.index(c["group"]) if c["group"] else -1 for c in classes])
     rows = []
     for control in row.controls:
         pair = _paired(folders[row.name], folders[control])
         for task in tasks if pair else ():
-            ours, theirs = (
-                [Matches.load(folder / f"matches_{task}.npz") for folder in side] for side in pair
+            ours, theirs = ([_replicates(folder, task) for folder in side] for side in pair)
+            rows.append(
+                {"control": control, "task": task, **difference_of_replicates(ours, theirs)}
             )
-            difference = bootstrap_difference(ours, theirs, groups)
-            rows.append({"control": control, "task": task, **difference})
     return rows
+
+
+def _replicates(folder: Path, task: str) -> dict[str, np.ndarray]:
+    with np.load(replicates_file(folder, task)) as file:
+        return dict(file)
 
 
 def _paired(ours: Sequence[Path], theirs: Sequence[Path]) -> tuple | None:

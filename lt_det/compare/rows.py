@@ -21,7 +21,8 @@ A comparison is a YAML file (``configs/comparisons/``)::
 
 Settings are config keys; ``EPOCHS`` stands for ``SOLVER.MAX_ITER``, ``STEPS`` and ``WARMUP_ITERS``,
 which depend on the size of the data. ``after`` names what a post-hoc row starts from: ``stage 1``
-or a trained row.
+or a trained row. A comparison may begin with ``_BASE_: other.yaml``, of which it replaces keys and
+adds to ``settings``, and end with ``only: [globs]``, the rows that it keeps.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ __all__ = ["STAGE1", "Comparison", "Row"]
 
 STAGE1 = "stage 1"
 _ROW_KEYS = {"name", "settings", "grid", "controls", "samplings", "after"}
-_KEYS = {"seeds", "settings", "grid", "controls", "samplings", "rows"}
+_BASE, _ONLY = "_BASE_", "only"
+_KEYS = {"seeds", "settings", "grid", "controls", "samplings", "rows", _ONLY}
 
 
 @dataclass(frozen=True)
@@ -128,16 +130,30 @@ class Comparison:
             FileNotFoundError: if the file does not exist.
             ValueError: if it is no comparison.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"Comparison file not found: {path}")
+        values = _read(Path(path))
         try:
-            values = yaml.safe_load(path.read_text())
-            _check(isinstance(values, dict), "it is no mapping")
             _check_keys(values, _KEYS, {"rows", "seeds"}, "")
-            return cls(list(_rows(values)), values["seeds"])
-        except (ValueError, yaml.YAMLError) as error:
+            comparison = cls(list(_rows(values)), values["seeds"])
+            return comparison.select(values[_ONLY]) if _ONLY in values else comparison
+        except ValueError as error:
             raise ValueError(f"{path} is not a comparison: {error}") from error
+
+
+def _read(path: Path) -> dict:
+    """The values of a file over those of its base."""
+    if not path.is_file():
+        raise FileNotFoundError(f"Comparison file not found: {path}")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not a comparison: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} is not a comparison: it is no mapping")
+    if _BASE not in values:
+        return values
+    base = _read(path.parent / values.pop(_BASE))
+    settings = {**base.get("settings", {}), **values.pop("settings", {})}
+    return {**base, **values, "settings": settings}
 
 
 def _rows(values: Mapping) -> Iterator[Row]:
@@ -151,15 +167,13 @@ def _rows(values: Mapping) -> Iterator[Row]:
         grid = {} if after else values.get("grid", {})
         for sampling in row.get("samplings", [""]):
             _check(sampling in samplings, f"{where}unknown sampling {sampling!r}")
+            name = f"{row['name']}, {sampling}" if sampling else row["name"]
             yield Row(
-                name=f"{row['name']}, {sampling}" if sampling else row["name"],
+                name=name,
                 settings={**common, **samplings[sampling], **row.get("settings", {})},
                 grid={**grid, **row.get("grid", {})},
-                controls=[
-                    name
-                    for name in row.get("controls", values.get("controls", []))
-                    if name != row["name"] or sampling
-                ],
+                # Nothing is its own control.
+                controls=[c for c in row.get("controls", values.get("controls", [])) if c != name],
                 after=after,
             )
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from detectron2.config import CfgNode
 from torch import nn
@@ -23,7 +24,9 @@ from lt_det.config import check_config
 from lt_det.data.loaders import test_dataset
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.trainer import LTTrainer, initialize_from_weights, save_class_stats
-from lt_det.evaluation.report import atomic_text, read_results
+from lt_det.evaluation.bootstrap import replicate_metrics
+from lt_det.evaluation.group_evaluator import GroupEvaluator
+from lt_det.evaluation.report import atomic_text
 from lt_det.modeling.box_predictor import only_predictor
 from lt_det.seeding import seed_everything
 
@@ -65,8 +68,8 @@ class Workbench:
         bank: its features on the training set.
         records: the training records, in the bank's order.
         test: the proposal bank of each data set to evaluate on.
-        train_rows: indices of the pictures to train trials on, where dev is a part of the training
-            set; None is all of them.
+        trial_pictures: indices of the pictures to train trials on, where dev is a part of the
+            training set; None is all of them.
         dev: data set on which hyper-parameters are chosen; "" for none.
     """
 
@@ -209,12 +212,23 @@ class Workbench:
         for of_picture in found:
             for evaluator, detections in zip(evaluators, of_picture, strict=True):
                 evaluator.add(detections)
-        return [evaluator.evaluate() for evaluator in evaluators]
+        results = [evaluator.evaluate() for evaluator in evaluators]
+        if with_masks:
+            for evaluator in evaluators:
+                _write_replicates(evaluator)
+        return results
 
 
-def results_of(folder: Path) -> dict:
-    """What an evaluation left."""
-    return read_results(folder / "results.json")
+def replicates_file(folder: Path, task: str) -> Path:
+    """Where an evaluation's metrics on resampled pictures are."""
+    return folder / f"replicates_{task}.npz"
+
+
+def _write_replicates(evaluator: GroupEvaluator) -> None:
+    """Here, because evaluations run side by side and what compares them does not."""
+    for task, matches in evaluator.matches.items():
+        path = replicates_file(Path(evaluator.output_dir), task)
+        np.savez(path, **replicate_metrics(matches, evaluator.groups))
 
 
 def norms_of(checkpoint: Path, num_classes: int) -> list[float] | None:

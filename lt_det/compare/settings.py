@@ -39,7 +39,9 @@ def with_settings(cfg: CfgNode, settings: Mapping, num_pictures: int) -> CfgNode
 def _set_epochs(cfg: CfgNode, epochs: float, num_pictures: int) -> None:
     steps = max(1, round(epochs * num_pictures / cfg.SOLVER.IMS_PER_BATCH))
     cfg.SOLVER.MAX_ITER = steps
-    cfg.SOLVER.STEPS = tuple(round(share * steps) for share in _STEPS)
+    # Of a few steps, shares may round to the same one, or to the end.
+    milestones = {round(share * steps) for share in _STEPS} - {steps}
+    cfg.SOLVER.STEPS = tuple(sorted(milestones))
     cfg.SOLVER.WARMUP_ITERS = round(_WARMUP * steps)
 
 

@@ -91,9 +91,7 @@ class TaskRunner:
                 progress.update()
         return []
 
-    def _run_in_pool(
-        self, tasks: Sequence[Task], num_jobs: int, progress: tqdm
-    ) -> list[Task]:
+    def _run_in_pool(self, tasks: Sequence[Task], num_jobs: int, progress: tqdm) -> list[Task]:
         """Returns the tasks that were not done: for lack of time, or because the pool broke."""
         waiting, running = list(tasks), {}
         with deferred_interrupt() as stop_if_interrupted, self._pool(num_jobs) as pool:
@@ -118,9 +116,10 @@ class TaskRunner:
             self._note(task, _message(error), progress)
 
     def _note(self, task: Task, message: str, progress: tqdm) -> None:
-        self.errors[task.name] = message
         progress.update()
-        progress.write(f"{task.name} failed: {message}")
+        if task.name not in self.errors:
+            self.errors[task.name] = message
+            progress.write(f"{task.name} failed: {message} (more in {self.log})")
 
     @contextlib.contextmanager
     def _pool(self, num_jobs: int) -> Iterator[ProcessPoolExecutor]:
@@ -185,5 +184,3 @@ def _handlers(name: str) -> list[logging.Handler]:
 
 def _message(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
-
-

@@ -180,6 +180,43 @@ def bootstrap_difference(
     }
 
 
+def replicate_metrics(
+    matches: Matches, groups: np.ndarray, num_replicates: int = 1000, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Metrics of one evaluation on resampled pictures, for :func:`difference_of_replicates`.
+
+    To compare many methods pairwise: the resampling is done once for each of them.
+
+    Args:
+        matches: the evaluation.
+        groups: see `bootstrap_interval`.
+        num_replicates: see `bootstrap_interval`.
+        seed: see `bootstrap_interval`; equal seeds resample equal pictures.
+
+    Returns:
+        ``AP``, ``APr``, ``APc``, ``APf`` -> [1 + B], the observed value first.
+    """
+    weights = _resample_pictures(len(matches.image_ids), num_replicates, seed)
+    values = _metrics_per_seed([matches], groups, weights)
+    return {name: of_seeds[0] for name, of_seeds in values.items()}
+
+
+def difference_of_replicates(
+    values_a: Sequence[dict[str, np.ndarray]],
+    values_b: Sequence[dict[str, np.ndarray]],
+    level: float = 0.95,
+) -> dict[str, dict[str, float]]:
+    """As `bootstrap_difference`, from the `replicate_metrics` of each training seed."""
+    return {
+        name: _interval(
+            np.mean([values[name] for values in values_a], axis=0)
+            - np.mean([values[name] for values in values_b], axis=0),
+            level,
+        )
+        for name in values_a[0]
+    }
+
+
 def _resample_pictures(num_images: int, num_replicates: int, seed: int) -> np.ndarray:
     """Draw picture multiplicities [1 + B, I]; the first row is the set as it is."""
     if num_replicates < 1:
