@@ -15,7 +15,7 @@ from lt_det.compare.runs import MODEL, Run, Workbench, norms_of, replicates_file
 from lt_det.evaluation.bootstrap import difference_of_replicates
 from lt_det.evaluation.report import atomic_text, read_results
 
-__all__ = ["STAGE1_ROW", "collect", "runs_of", "stage1_run", "write_comparison"]
+__all__ = ["STAGE1_ROW", "best_run", "collect", "runs_of", "stage1_run", "write_comparison"]
 
 STAGE1_ROW = Row(STAGE1, after=STAGE1)
 _TASKS = ("bbox", "segm")
@@ -99,6 +99,25 @@ def write_comparison(path: str | Path, data: Mapping) -> None:
     """Write ``compare.json``, not a number as null."""
     with atomic_text(path) as file:
         json.dump(_plain(data), file, indent=1, allow_nan=False)
+
+
+def best_run(output_dir: str | Path) -> Path:
+    """Folder of the first run of the method with the highest mean AP, of masks if there are any.
+
+    Raises:
+        ValueError: if no method was evaluated.
+    """
+    data = json.loads((Path(output_dir) / "compare.json").read_text())
+    task = data["tasks"][-1]
+    ap = {
+        row["name"]: np.mean([run["results"][task]["AP"] for run in row["runs"]])
+        for row in data["rows"]
+        if row["runs"]
+    }
+    if not ap:
+        raise ValueError(f"{output_dir}: no method was evaluated")
+    best = next(row for row in data["rows"] if row["name"] == max(ap, key=ap.get))
+    return run_folder(output_dir, Run(Row(best["name"]), best["runs"][0]["seed"]))
 
 
 def _run(bench: Workbench, run: Run, dataset_name: str, tasks: Sequence[str]) -> dict:

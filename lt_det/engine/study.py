@@ -13,6 +13,8 @@ A study is a YAML file (``configs/<Dataset-Task>/studies/``)::
     bank: {num_views: 2}                       # optional: stage 2 on stored RoI features
     select: {...}                              # optional, needs a bank: see
                                                # ``tools/train_classifier.py``
+    compare: {stage1: softmax, comparison: ../comparisons/quick.yaml, dev: openmoji_quick_dev}
+                                               # optional: ends with ``tools/compare.py``
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ class Study:
     rows: Sequence[Row]
     bank: dict = field(default_factory=dict)
     select: dict = field(default_factory=dict)
+    compare: dict = field(default_factory=dict)
     opts: Sequence[str] = ()
     stage1_opts: Sequence[str] = ()
 
@@ -64,6 +67,16 @@ class Study:
         """Check references between parts."""
         if self.select and not self.bank:
             raise ValueError("Study: `select` needs a `bank`, such as {num_views: 2}")
+        if self.compare and set(self.compare) != {"stage1", "comparison", "dev"}:
+            raise ValueError(
+                "Study: expected `compare` to have the keys stage1, comparison and dev, but got "
+                f"{sorted(self.compare)}"
+            )
+        if self.compare and self.compare["stage1"] not in self.stage1:
+            raise ValueError(
+                f"Study: `compare` stage1 {self.compare['stage1']!r} is not one of "
+                f"{sorted(self.stage1)}"
+            )
         names = {row.name for row in self.rows}
         for row in self.rows:
             if row.stage1 not in self.stage1:
@@ -97,8 +110,12 @@ class Study:
         try:
             stage1 = {name: config_path(config) for name, config in values.pop("stage1").items()}
             rows = [
-                Row(**{**row, "config": config_path(row["config"])}) for row in values.pop("rows")
+                Row(**{**row, "config": config_path(row["config"])})
+                for row in values.pop("rows", ())
             ]
+            compare = values.get("compare", {})
+            if "comparison" in compare:
+                compare["comparison"] = config_path(compare["comparison"])
             return cls(stage1=stage1, rows=rows, **values)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path} is not a study file: {error}") from error

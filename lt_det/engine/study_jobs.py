@@ -7,6 +7,7 @@ Every job is a process of its own with a folder of its own, and a finished one l
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import os
 import subprocess
@@ -25,7 +26,7 @@ from lt_det.config import add_lt_det_config
 from lt_det.engine.run import config_from_args
 from lt_det.engine.study import Row, Study, seed_folder
 
-__all__ = ["Job", "run_study"]
+__all__ = ["Job", "run_comparison", "run_study"]
 
 _TOOLS = Path(__file__).parents[2] / "tools"
 
@@ -133,6 +134,23 @@ def run_study(study: Study, output_dir: str | Path, num_jobs: int = 0) -> None:
         _run_jobs(title, jobs, num_jobs or os.cpu_count() or 1)
 
 
+def run_comparison(study: Study, output_dir: str | Path, seed: int, num_jobs: int = 0) -> Path:
+    """Compare methods on the stage 1 of ``seed``; returns the comparison's folder.
+
+    Raises:
+        subprocess.CalledProcessError: if it fails; it has said why.
+    """
+    stage1, folder = study.compare["stage1"], Path(output_dir) / "compare" / f"seed{seed}"
+    weights = seed_folder(output_dir, stage1, seed) / "model_final.pth"
+    command = [sys.executable, str(_TOOLS / "compare.py"), "--jobs", str(num_jobs)]
+    for name in ("comparison", "dev"):
+        command += [f"--{name}", study.compare[name]]
+    command += ["--output", str(folder), "--config-file", study.stage1[stage1]]
+    opts = [*study.opts, "DATASETS.TEST", repr(tuple(study.test)), "MODEL.WEIGHTS", str(weights)]
+    subprocess.run([*command, *map(str, opts)], check=True)
+    return folder
+
+
 def _phases(study: Study, output_dir: Path) -> dict[str, list[Job]]:
     """The jobs by title of the phase they belong to, each phase building on those before."""
     phases = {
@@ -161,7 +179,12 @@ def make_data(arguments: dict) -> None:
 def _stage1_job(study: Study, output_dir: Path, name: str, seed: int) -> Job:
     folder = seed_folder(output_dir, name, seed)
     arguments, opts = ["--resume"], [*study.opts, *study.stage1_opts]
-    return _job(study, "train_net.py", arguments, study.stage1[name], folder, seed, opts)
+    job = _job(study, "train_net.py", arguments, study.stage1[name], folder, seed, opts)
+    if study.rows:
+        return job
+    # A comparison evaluates stage 1 beside its rows.
+    command = [*job.command, "DATASETS.TEST", "()"]
+    return dataclasses.replace(job, command=command, done=folder / "model_final.pth")
 
 
 def _row_job(study: Study, output_dir: Path, row: Row, seed: int) -> Job:

@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 from lt_det.class_stats import ClassStats
+from lt_det.compare.collect import best_run
 from lt_det.data.openmoji import register_all_openmoji
 from lt_det.engine.study import Study, seed_folder
-from lt_det.engine.study_jobs import run_study
+from lt_det.engine.study_jobs import run_comparison, run_study
 from lt_det.evaluation.study_report import write_study_report
 from lt_det.evaluation.visualize import draw_predictions
 
@@ -29,11 +30,16 @@ def run_from_args(args: argparse.Namespace) -> None:
     start = time.monotonic()
     study = Study.load(args.study or _STUDIES / f"{args.preset}.yaml")
     run_study(study, args.output, args.jobs)
-    minutes = (time.monotonic() - start) / 60
-    for dataset_name in study.test:
+    for dataset_name in study.test if study.rows else ():
         print("\n" + report(study, args.output, dataset_name))
+    folders = [
+        run_comparison(study, args.output, seed, args.jobs)
+        for seed in (study.seeds if study.compare else ())
+    ]
     pictures = draw(study, args.output)
-    print(f"{minutes:.1f} minutes. Tables: {args.output}/*.md, predictions: {pictures}")
+    minutes = (time.monotonic() - start) / 60
+    tables = ", ".join(map(str, folders)) or f"{args.output}/*.md"
+    print(f"{minutes:.1f} minutes. Tables: {tables}, predictions: {pictures}")
 
 
 def report(study: Study, output_dir: str | Path, dataset_name: str) -> str:
@@ -61,9 +67,15 @@ def report(study: Study, output_dir: str | Path, dataset_name: str) -> str:
 
 
 def draw(study: Study, output_dir: str | Path) -> Path:
-    """Predictions of the last row's first seed beside ground truth, on the first test set."""
+    """Predictions beside ground truth, on the first test set.
+
+    Those of the last row's first seed; of a comparison's best, where there are no rows.
+    """
     register_all_openmoji()
-    run = seed_folder(output_dir, study.rows[-1].folder, study.seeds[0])
+    if study.rows:
+        run = seed_folder(output_dir, study.rows[-1].folder, study.seeds[0])
+    else:
+        run = best_run(Path(output_dir) / "compare" / f"seed{study.seeds[0]}")
     results = run / "inference" / study.test[0] / "lvis_instances_results.json"
     draw_predictions(study.test[0], results, run / "pictures")
     return run / "pictures"

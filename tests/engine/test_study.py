@@ -44,7 +44,7 @@ def test_config_paths_are_relative_to_the_study(tmp_path):
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_load(preset):
     study = Study.load(_STUDIES / f"{preset}.yaml")
-    assert study.rows
+    assert study.rows or study.compare
     assert all(row.controls for row in study.rows if row.name.startswith("Balanced"))
 
 
@@ -53,7 +53,8 @@ def test_dev_is_never_reported():
     for preset in PRESETS:
         study = Study.load(_STUDIES / f"{preset}.yaml")
         assert not any(name.endswith("_dev") for name in study.test)
-        assert study.select.get("dev", "_dev").endswith("_dev")
+        for chosen_on in (study.select, study.compare):
+            assert chosen_on.get("dev", "_dev").endswith("_dev")
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,11 @@ def test_dev_is_never_reported():
         ),
         ({"unknown_key": 1}, "unknown_key"),
         ({"select": {"base_lr": [0.1]}}, "`select` needs a `bank`"),
+        ({"compare": {"stage1": "softmax"}}, "`compare` to have the keys"),
+        (
+            {"compare": {"stage1": "x", "comparison": "method.yaml", "dev": "a_dev"}},
+            "`compare` stage1 'x' is not one of",
+        ),
         ({"rows": [{"name": "x"}]}, "config"),
     ],
 )

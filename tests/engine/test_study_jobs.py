@@ -1,12 +1,13 @@
 """Jobs of a study: run once, and never mistaken for others."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
 import pytest
 
 from lt_det.engine.study import Study
-from lt_det.engine.study_jobs import Job, run_study
+from lt_det.engine.study_jobs import Job, run_comparison, run_study
 from lt_det.engine.study_run import _STUDIES
 
 
@@ -100,7 +101,25 @@ def test_stage_1_may_have_options_of_its_own(tmp_path, monkeypatch):
     jobs = {}
     monkeypatch.setattr(Job, "run", lambda job, num_threads: jobs.update({job.name: job.settings}))
     monkeypatch.setattr("lt_det.engine.study_jobs.make_data", lambda arguments: None)
+    study = Study.load(_STUDIES / "ci.yaml")
+    study = dataclasses.replace(study, stage1_opts=["SOLVER.MAX_ITER", 7])
+    run_study(study, tmp_path, 1)
+    assert "MAX_ITER: 7" in jobs["softmax/seed1"]
+    assert all("MAX_ITER: 10" in jobs[f"{row.folder}/seed1"] for row in study.rows)
+
+
+def test_a_comparison_alone_leaves_evaluation_to_itself(tmp_path, monkeypatch):
+    """Stage 1 is trained; the comparison begins with its weights, and says what failed."""
+    jobs, commands = [], []
+    monkeypatch.setattr(Job, "run", lambda job, num_threads: jobs.append(job))
+    monkeypatch.setattr("lt_det.engine.study_jobs.make_data", lambda arguments: None)
     study = Study.load(_STUDIES / "demo.yaml")
     run_study(study, tmp_path, 1)
-    assert "MAX_ITER: 2000" in jobs["softmax/seed1"]
-    assert all("MAX_ITER: 1000" in jobs[f"{row.folder}/seed1"] for row in study.rows)
+    (stage1,) = jobs
+    assert stage1.done == tmp_path / "softmax" / "seed1" / "model_final.pth"
+    assert list(stage1.command[-2:]) == ["DATASETS.TEST", "()"]
+    monkeypatch.setattr("subprocess.run", lambda command, check: commands.append(command))
+    assert run_comparison(study, tmp_path, 1) == tmp_path / "compare" / "seed1"
+    (command,) = commands
+    assert command[-2:] == ["MODEL.WEIGHTS", str(stage1.done)]
+    assert command[command.index("--dev") + 1] == "openmoji_quick_dev"
