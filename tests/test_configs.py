@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(
     path.relative_to(ROOT).as_posix()
     for path in (ROOT / "configs").rglob("*.yaml")
-    if path.parent.name != "studies" and not path.name.startswith("Base-")
+    if path.parent.name not in ("studies", "comparisons") and not path.name.startswith("Base-")
 )
 LVIS = [name for name in CONFIGS if "LVIS" in name]
 META = [name for name in CONFIGS if "_meta_" in name]
