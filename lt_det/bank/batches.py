@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from detectron2.config import CfgNode
 
-from lt_det.bank.rois import FeatureBank
+from lt_det.bank.feature_bank import FeatureBank
 from lt_det.data.stream import Place
 from lt_det.modeling.roi_recorder import RoIs
 from lt_det.seeding import derived_seed

@@ -12,7 +12,7 @@ from torch import nn
 from tqdm import trange
 
 from lt_det.bank.batches import ROI_SAMPLERS, class_aware_rois, picture_rois
-from lt_det.bank.rois import FeatureBank
+from lt_det.bank.feature_bank import FeatureBank
 from lt_det.data.loaders import build_batch_plan, build_meta_plan
 from lt_det.data.meta_sampler import MetaBatchPlan
 from lt_det.data.stream import BatchPlan

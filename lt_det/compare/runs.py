@@ -14,8 +14,8 @@ import torch
 from detectron2.config import CfgNode
 from torch import nn
 
+from lt_det.bank.feature_bank import FeatureBank
 from lt_det.bank.proposals import ProposalBank
-from lt_det.bank.rois import FeatureBank
 from lt_det.bank.scoring import detect
 from lt_det.bank.training import train_classifier
 from lt_det.compare.rows import STAGE1, Row

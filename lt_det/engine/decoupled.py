@@ -14,7 +14,8 @@ from detectron2.config import CfgNode
 from iopath.common.file_io import file_lock
 from torch import nn
 
-from lt_det.bank.rois import FeatureBank, build_feature_bank
+from lt_det.bank.feature_bank import FeatureBank
+from lt_det.bank.rois import build_feature_bank
 from lt_det.bank.training import train_classifier
 from lt_det.data.statistics import training_dicts
 from lt_det.engine.check_data import check_datasets

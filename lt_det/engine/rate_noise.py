@@ -16,7 +16,7 @@ from tabulate import tabulate
 from torch import nn
 from tqdm import tqdm
 
-from lt_det.bank.rois import FeatureBank
+from lt_det.bank.feature_bank import FeatureBank
 from lt_det.bank.training import meta_batches, prepare_classifier
 from lt_det.class_stats import GROUP_NAMES
 from lt_det.data.loaders import build_batch_plan
