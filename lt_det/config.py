@@ -16,7 +16,7 @@ from lt_det.data.lvis_builtin import extend_lvis_metadata
 from lt_det.data.openmoji import register_all_openmoji
 from lt_det.data.samplers import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY
-from lt_det.modeling.box_predictor import LOSS_SUFFIX
+from lt_det.modeling.build import LOSS_SUFFIX
 from lt_det.modeling.calibration import CALIBRATION_REGISTRY, CALIBRATION_SUFFIX
 from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX
 from lt_det.registry import hyper_parameters, node_name

@@ -10,8 +10,8 @@ from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from torch import nn
 
 from lt_det.losses import BoxClsLoss
-from lt_det.modeling.box_predictor import (
-    LTFastRCNNOutputLayers,
+from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
+from lt_det.modeling.build import (
     available_class_stats,
     build_box_cls_loss,
     build_classifier,

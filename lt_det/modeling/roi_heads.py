@@ -17,7 +17,8 @@ from detectron2.modeling.roi_heads import (
 )
 from torch import nn
 
-from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers, check_no_stock_loss
+from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
+from lt_det.modeling.build import check_no_stock_loss
 from lt_det.seeding import seeded
 
 __all__ = [

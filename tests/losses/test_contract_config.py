@@ -20,7 +20,7 @@ from detectron2.config import get_cfg
 import lt_det.losses
 from lt_det.config import add_lt_det_config
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
-from lt_det.modeling.box_predictor import build_box_cls_loss
+from lt_det.modeling.build import build_box_cls_loss
 from lt_det.registry import hyper_parameters, node_name
 
 # --- parameters --------------------------------------------------------------------------------
