@@ -133,7 +133,8 @@ def classifier_gradient(
 ) -> dict[str, torch.Tensor]:
     """This rank's part of the gradient of ``sum_i w_i l_i / normaliser``: sum it over the ranks.
 
-    The real step takes it too, with new weights and the same delta: no second forward pass.
+    The real step takes it too, with new weights and the same delta: no second forward pass. It is
+    linear in the weights, so rows whose weights do not change need no second product either.
 
     Args:
         classifier: see the module.
@@ -146,13 +147,18 @@ def classifier_gradient(
     Raises:
         ValueError: if ``normaliser`` is not positive.
     """
-    delta = delta if weights is None else weights.unsqueeze(1) * delta
-    delta = (delta / _positive(normaliser)).to(features)
+    scale = features.new_full((len(features),), 1 / _positive(normaliser))
+    scale = scale if weights is None else scale * weights.to(scale)
+    delta = delta.to(features)
     if _is_linear(classifier, parameters):
-        closed_form = {"weight": lambda: delta.T @ features, "bias": lambda: delta.sum(0)}
+        # The features are scaled, because D is smaller than C.
+        closed_form = {
+            "weight": lambda: delta.T @ (features * scale.unsqueeze(1)),
+            "bias": lambda: delta.T @ scale,
+        }
         return {name: closed_form[name]() for name in parameters}
     _, pull_back = torch.func.vjp(_function(classifier, features), parameters)
-    return pull_back(delta)[0]
+    return pull_back(delta * scale.unsqueeze(1))[0]
 
 
 @_pure

@@ -28,6 +28,10 @@ class MetaReweighter:
         self._num_classes = num_classes
         self._normalized = normalized
 
+    def rated_rows(self, rois: RoIs) -> torch.Tensor:
+        """See :class:`lt_det.engine.meta_step.RateMethod`: the foreground."""
+        return (rois.gt_classes < self._num_classes).nonzero().flatten()
+
     def roi_weights(self, phi: torch.Tensor, rois: RoIs) -> torch.Tensor:
         """See :class:`lt_det.engine.meta_step.RateMethod`."""
         return class_rates.roi_weights(phi, rois.gt_classes, self._count(rois))
@@ -65,6 +69,9 @@ class MetaSampler:
     def __init__(self, plan: MetaBatchPlan):
         self.plan = plan
 
+    def rated_rows(self, rois: RoIs) -> None:
+        """See :class:`lt_det.engine.meta_step.RateMethod`: all, background included."""
+
     def roi_weights(self, phi: torch.Tensor, rois: RoIs) -> None:
         """See :class:`lt_det.engine.meta_step.RateMethod`."""
 
@@ -77,7 +84,7 @@ class MetaSampler:
     ) -> torch.Tensor:
         """See :class:`lt_det.engine.meta_step.RateMethod`.
 
-        A picture counts with all its RoIs in all stages, background included.
+        A picture counts with all its RoIs in all stages.
         """
         values = sum(
             sum_by_index(of_roi, rois.image_of, len(rois.num_per_image))

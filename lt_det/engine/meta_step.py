@@ -41,6 +41,9 @@ OUTER_LOSSES = ("plain", "balanced")
 class RateMethod(Protocol):
     """What class rates do: weight RoIs (Meta Reweighter) or draw pictures (Meta Sampler)."""
 
+    def rated_rows(self, rois: RoIs) -> torch.Tensor | None:
+        """RoIs whose hypergradients are wanted and whose weights may change; None for all."""
+
     def roi_weights(self, phi: torch.Tensor, rois: RoIs) -> torch.Tensor | None:
         """Weight of every RoI in the inner loss, (R,); None for ones. All ranks call it."""
 
@@ -59,7 +62,7 @@ class RateMethod(Protocol):
 
 @dataclass(frozen=True)
 class _Stage:
-    """The training batch at one box predictor."""
+    """The training batch at one box predictor; what is rated: see :class:`RateMethod`."""
 
     predictor: LTFastRCNNOutputLayers
     parameters: Mapping[str, torch.nn.Parameter]
@@ -68,6 +71,9 @@ class _Stage:
     losses: torch.Tensor
     delta: torch.Tensor
     normaliser: float
+    rated: torch.Tensor | None
+    rated_features: torch.Tensor
+    rated_delta: torch.Tensor
 
 
 class MetaStep:
@@ -133,23 +139,17 @@ class MetaStep:
         """
         self._stages = [self._stage(*pair) for pair in zip(self._predictors, train, strict=True)]
         parameters = self._keyed(stage.parameters for stage in self._stages)
-        weights = self._roi_weights()
+        self._by_rates = [self.method.roi_weights(self.phi, stage.rois) for stage in self._stages]
+        weights = [
+            _product(stage.rois.weights, by_rates)
+            for stage, by_rates in zip(self._stages, self._by_rates, strict=True)
+        ]
         self._gradients = self._inner_gradients(weights)
         step = LookAhead.from_optimizer(self._optimizer, parameters, self._clip)
         outer_loss, gamma = self._outer(step(parameters, self._gradients), meta)
         direction = step.pull_back(parameters, self._gradients, gamma)
         hypergradients = [
-            _times(
-                stage.rois.weights,
-                roi_hypergradient(
-                    stage.predictor.cls_score,
-                    stage.parameters,
-                    stage.rois.features,
-                    stage.delta,
-                    self._of_stage(number, direction),
-                    stage.normaliser,
-                ).double(),
-            )
+            _hypergradient(stage, self._of_stage(number, direction))
             for number, stage in enumerate(self._stages)
         ]
         gradient = self.method.rate_gradient(self.phi, train, hypergradients, batch)
@@ -168,16 +168,14 @@ class MetaStep:
         """
         self.adam.step()
         self.method.rates_changed(iteration + 1, self.phi)
-        weights = self._roi_weights()
-        if any(weight is not None for weight in weights):
-            self._gradients = self._inner_gradients(weights)
+        self._follow_rates()
         for number, stage in enumerate(self._stages):
             for name, parameter in stage.parameters.items():
                 parameter.grad = self._gradients[number, name].to(parameter)
             stage.predictor.cls_loss.update_state(stage.logits, stage.rois.gt_classes)
         self._optimizer.step()
         self._optimizer.zero_grad()
-        del self._stages, self._gradients
+        del self._stages, self._gradients, self._by_rates
 
     def state_dict(self) -> dict:
         """Rates and their optimiser."""
@@ -195,15 +193,11 @@ class MetaStep:
         losses, delta = loss_and_gradient(predictor.cls_loss, logits, rois.gt_classes, mask)
         log_accuracy(predictor.cls_loss, logits, rois.gt_classes)
         normaliser = _normaliser(predictor, rois)
-        return _Stage(predictor, parameters, rois, logits, losses, delta, normaliser)
-
-    def _roi_weights(self) -> list[torch.Tensor | None]:
-        """What every RoI counts in the inner loss: by the rates, and by what it stands for."""
-        weights = []
-        for stage in self._stages:
-            by_rates, stands_for = self.method.roi_weights(self.phi, stage.rois), stage.rois.weights
-            weights.append(stands_for if by_rates is None else _times(stands_for, by_rates))
-        return weights
+        rated = self.method.rated_rows(rois)
+        rated_parts = _rows(rois.features, rated), _rows(delta, rated)
+        return _Stage(
+            predictor, parameters, rois, logits, losses, delta, normaliser, rated, *rated_parts
+        )
 
     def _inner_gradients(self, weights: Sequence[torch.Tensor | None]) -> dict:
         gradients = self._keyed(
@@ -218,6 +212,23 @@ class MetaStep:
             for stage, weight in zip(self._stages, weights, strict=True)
         )
         return {key: sum_over_ranks(gradient) for key, gradient in gradients.items()}
+
+    def _follow_rates(self) -> None:
+        """Correct the gradients for the moved rates: they are linear in the weights."""
+        for number, (stage, before) in enumerate(zip(self._stages, self._by_rates, strict=True)):
+            after = self.method.roi_weights(self.phi, stage.rois)
+            if after is None:
+                continue
+            change = classifier_gradient(
+                stage.predictor.cls_score,
+                stage.parameters,
+                stage.rated_features,
+                stage.rated_delta,
+                _rows(_product(stage.rois.weights, after - before), stage.rated),
+                stage.normaliser,
+            )
+            for name, gradient in change.items():
+                self._gradients[number, name] += sum_over_ranks(gradient)
 
     def _outer(self, ahead: Mapping, meta: Sequence[RoIs]) -> tuple[torch.Tensor, dict]:
         """Outer loss at looked-ahead parameters and its gradient, of all stages and ranks."""
@@ -264,5 +275,28 @@ def _normaliser(predictor: LTFastRCNNOutputLayers, rois: RoIs) -> float:
     )
 
 
-def _times(weights: torch.Tensor | None, values: torch.Tensor) -> torch.Tensor:
-    return values if weights is None else values * weights.to(values)
+def _hypergradient(stage: _Stage, direction: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Of every RoI (R,); 0 where it is not wanted."""
+    wanted = roi_hypergradient(
+        stage.predictor.cls_score,
+        stage.parameters,
+        stage.rated_features,
+        stage.rated_delta,
+        direction,
+        stage.normaliser,
+    ).double()
+    values = wanted
+    if stage.rated is not None:
+        values = wanted.new_zeros(len(stage.rois)).index_copy(0, stage.rated, wanted)
+    return _product(stage.rois.weights, values)
+
+
+def _product(weights: torch.Tensor | None, values: torch.Tensor | None) -> torch.Tensor | None:
+    """What two factors of weights make; None is ones."""
+    if weights is None or values is None:
+        return values if weights is None else weights
+    return values * weights.to(values)
+
+
+def _rows(tensor: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+    return tensor if rows is None else tensor[rows]
