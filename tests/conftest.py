@@ -177,6 +177,25 @@ def tiny_cfg(toy_lvis: ToyLVIS, tmp_path: Path):
     return cfg
 
 
+@pytest.fixture
+def narrow_detector(monkeypatch):
+    """The benchmarks' detector, narrow and of K = 5."""
+    from lt_det.benchmarks import meta_sides
+
+    whole = meta_sides.stage_two_config
+
+    def narrow(*args):
+        cfg = whole(*args)
+        cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 8
+        cfg.MODEL.RESNETS.WIDTH_PER_GROUP = 4
+        cfg.MODEL.FPN.OUT_CHANNELS = cfg.MODEL.ROI_MASK_HEAD.CONV_DIM = 16
+        cfg.MODEL.ROI_BOX_HEAD.FC_DIM = 32
+        return cfg
+
+    monkeypatch.setattr(meta_sides, "stage_two_config", narrow)
+    monkeypatch.setattr(meta_sides, "NUM_CLASSES", 5)
+
+
 def _shrink_model(model, num_classes: int) -> None:
     model.DEVICE = "cpu"
     model.WEIGHTS = ""

@@ -28,20 +28,8 @@ META_FIGURES = {
 
 
 @pytest.fixture
-def small_meta(monkeypatch):
+def small_meta(narrow_detector, monkeypatch):
     """The benchmark's detector, narrow, and few pictures."""
-    whole = meta_sides._config
-
-    def narrow(size, heads):
-        cfg = whole(size, heads)
-        cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 8
-        cfg.MODEL.RESNETS.WIDTH_PER_GROUP = 4
-        cfg.MODEL.FPN.OUT_CHANNELS = cfg.MODEL.ROI_MASK_HEAD.CONV_DIM = 16
-        cfg.MODEL.ROI_BOX_HEAD.FC_DIM = 32
-        return cfg
-
-    monkeypatch.setattr(meta_sides, "_config", narrow)
-    monkeypatch.setattr(meta_sides, "NUM_CLASSES", 5)
     monkeypatch.setattr(meta, "QUICK_SIZE", meta_sides.Size(64, 16, 20, 2))
     monkeypatch.setattr(meta_streams, "NUM_IMAGES", 50)
     monkeypatch.setattr(meta_streams, "NUM_INSTANCES", 300)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.solver import build_lr_scheduler, build_optimizer
-from detectron2.utils.events import EventStorage
+from detectron2.utils.events import EventStorage, get_event_storage
 from torch import nn
 from tqdm import trange
 
@@ -23,7 +25,7 @@ from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers, only_predictor
 from lt_det.modeling.roi_recorder import RoIs
 from lt_det.seeding import seed_everything
 
-__all__ = ["meta_batches", "prepare_classifier", "train_classifier"]
+__all__ = ["classifier_steps", "meta_batches", "prepare_classifier", "train_classifier"]
 
 
 def train_classifier(
@@ -45,25 +47,41 @@ def train_classifier(
         ValueError: if a trainable parameter lies below the classifier, the settings contradict each
             other, or the training diverged. See also :func:`build_meta_step`.
     """
-    predictor, optimizer, scheduler = prepare_classifier(cfg, model)
-    seed = max(cfg.SEED, 0)
-    with EventStorage() as storage:
-        if cfg.SOLVER.META.NAME:
-            steps = _meta_steps(cfg, model, optimizer, bank, dataset_dicts, seed)
-        else:
-            steps = _plain_steps(cfg, predictor, optimizer, bank, dataset_dicts, seed)
-        for iteration in trange(cfg.SOLVER.MAX_ITER, desc="classifier", leave=False):
-            # What a loss draws at random is drawn as in the detector.
-            seed_everything(seed, iteration, 0)
+    with EventStorage():
+        steps = classifier_steps(cfg, model, bank, dataset_dicts)
+        for _ in trange(cfg.SOLVER.MAX_ITER, desc="classifier", leave=False):
             next(steps)
-            scheduler.step()
-            storage.step()
         steps.close()
+    predictor = only_predictor(model)
     if not all(p.isfinite().all() for p in predictor.cls_score.parameters()):
         raise ValueError(
             f"The classifier diverged within {cfg.SOLVER.MAX_ITER} steps at SOLVER.BASE_LR "
             f"{cfg.SOLVER.BASE_LR}: lower it"
         )
+
+
+def classifier_steps(
+    cfg: CfgNode, model: nn.Module, bank: FeatureBank, dataset_dicts: Sequence[dict]
+) -> Iterator[None]:
+    """The steps of :func:`train_classifier`, endlessly, whose arguments and errors these are.
+
+    They need an ``EventStorage``. Closing them reports the class rates, where there are any.
+    """
+    predictor, optimizer, scheduler = prepare_classifier(cfg, model)
+    storage = get_event_storage()
+    seed = max(cfg.SEED, 0)
+    if cfg.SOLVER.META.NAME:
+        steps = _meta_steps(cfg, model, optimizer, bank, dataset_dicts, seed)
+    else:
+        steps = _plain_steps(cfg, predictor, optimizer, bank, dataset_dicts, seed)
+    with contextlib.closing(steps):
+        for iteration in itertools.count():
+            # What a loss draws at random is drawn as in the detector.
+            seed_everything(seed, iteration, 0)
+            next(steps)
+            scheduler.step()
+            storage.step()
+            yield
 
 
 def prepare_classifier(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from detectron2 import model_zoo
-from detectron2.config import get_cfg
+from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances, PolygonMasks
 from torch import nn
@@ -25,7 +25,16 @@ from lt_det.engine.meta_trainer import MetaTrainer, build_meta_step
 from lt_det.losses import BalancedSoftmaxLoss
 from lt_det.modeling.install import install_box_predictor
 
-__all__ = ["Size", "meta_step", "plain_step", "three_forwards_step"]
+__all__ = [
+    "Size",
+    "classifier_optimizer",
+    "hooked",
+    "lean_detector",
+    "meta_step",
+    "plain_step",
+    "stage_two_config",
+    "three_forwards_step",
+]
 
 CONFIG = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 NUM_CLASSES = LVIS_CLASSES
@@ -48,33 +57,37 @@ class Size:
         num_rois: sampled RoIs a picture.
         num_proposals: of the RPN, a picture.
         num_objects: annotated ones of a picture; LVIS has 12.7.
+        iou_threshold: of foreground. Fresh weights propose at random: a lower one gives them the
+            foreground of a trained detector.
     """
 
     short_side: int
     num_rois: int
     num_proposals: int
     num_objects: int
+    iou_threshold: float = 0.5
 
 
 def plain_step(size: Size) -> Step:
     """Stage 2 without rates, as LTTrainer takes it: frozen branches are skipped."""
-    model = _lean_detector(size)
-    return _hooked(model, AutocastTrainer(model, _batches(size, _TRAIN), _optimizer(model)))
+    model = lean_detector(size)
+    trainer = AutocastTrainer(model, _batches(size, _TRAIN), classifier_optimizer(model))
+    return hooked(model, trainer)
 
 
 def meta_step(size: Size, one_pass: bool) -> Step:
     """Stage 2 with the Meta Reweighter, as LTTrainer takes it."""
-    model = _lean_detector(size)
-    optimizer = _optimizer(model)
+    model = lean_detector(size)
+    optimizer = classifier_optimizer(model)
     trainer = MetaTrainer(
         model,
         _batches(size, _TRAIN),
         _batches(size, _META),
-        build_meta_step(_config(size, "LTStandardROIHeads"), model, optimizer, None),
+        build_meta_step(stage_two_config(size), model, optimizer, None),
         optimizer,
         one_pass=one_pass,
     )
-    return _hooked(model, trainer)
+    return hooked(model, trainer)
 
 
 def three_forwards_step(size: Size) -> Step:
@@ -84,10 +97,11 @@ def three_forwards_step(size: Size) -> Step:
     heads.box_predictor = RateOutputLayers(heads.box_predictor, _loss())
     _stage_two(model)
     batches, meta_batches = _batches(size, _TRAIN), _batches(size, _META)
-    return ThreeForwards(model, batches, meta_batches, _optimizer(model)).run_step
+    return ThreeForwards(model, batches, meta_batches, classifier_optimizer(model)).run_step
 
 
-def _config(size: Size, heads: str):
+def stage_two_config(size: Size, heads: str = "LTStandardROIHeads") -> CfgNode:
+    """Of the detector, its classifier alone being trained, with the Meta Reweighter."""
     cfg = get_cfg()
     add_lt_det_config(cfg)
     cfg.merge_from_file(model_zoo.get_config_file(CONFIG))
@@ -95,6 +109,7 @@ def _config(size: Size, heads: str):
     cfg.MODEL.WEIGHTS, cfg.MODEL.DEVICE = "", "cpu"
     cfg.MODEL.ROI_HEADS.NAME, cfg.MODEL.ROI_HEADS.NUM_CLASSES = heads, NUM_CLASSES
     cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE = size.num_rois
+    cfg.MODEL.ROI_HEADS.IOU_THRESHOLDS = [size.iou_threshold]
     cfg.MODEL.RPN.POST_NMS_TOPK_TRAIN = size.num_proposals
     cfg.MODEL.RPN.PRE_NMS_TOPK_TRAIN = 2 * size.num_proposals
     cfg.SOLVER.META.NAME = "MetaReweighter"
@@ -104,7 +119,7 @@ def _config(size: Size, heads: str):
 
 def _detector(size: Size, heads: str) -> nn.Module:
     torch.manual_seed(_MODEL_SEED)
-    model = build_model(_config(size, heads))
+    model = build_model(stage_two_config(size, heads))
     # Fresh residual blocks without batch statistics double the variance each. Features would
     # explode and leave the RPN four proposals in place of a thousand.
     bottom_up = model.backbone.bottom_up
@@ -114,7 +129,8 @@ def _detector(size: Size, heads: str) -> nn.Module:
     return model
 
 
-def _lean_detector(size: Size) -> nn.Module:
+def lean_detector(size: Size) -> nn.Module:
+    """With lt_det's box predictor, all but its classifier frozen."""
     model = _detector(size, "LTStandardROIHeads")
     return _stage_two(install_box_predictor(model, cls_loss=_loss()))
 
@@ -128,12 +144,14 @@ def _loss() -> BalancedSoftmaxLoss:
     return BalancedSoftmaxLoss(NUM_CLASSES, long_tailed_stats(NUM_CLASSES))
 
 
-def _optimizer(model: nn.Module) -> torch.optim.SGD:
+def classifier_optimizer(model: nn.Module) -> torch.optim.SGD:
+    """Of what trains in a model."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return torch.optim.SGD(trained, lr=0.02, momentum=0.9, weight_decay=1e-4)
 
 
-def _hooked(model: nn.Module, trainer: AutocastTrainer) -> Step:
+def hooked(model: nn.Module, trainer: AutocastTrainer) -> Step:
+    """A trainer's step with the hooks that LTTrainer has in stage 2."""
     hooks = [FrozenModulesInEval(model), FrozenProposals(model)]
 
     def step() -> None:
