@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -20,7 +21,8 @@ from lt_det.interrupt import deferred_interrupt
 
 __all__ = ["OutOfTimeError", "Task", "TaskRunner"]
 
-logger = logging.getLogger(__name__)
+# Of the packages that report on a task.
+_LOGGERS = ("lt_det", "detectron2", "fvcore")
 
 
 class OutOfTimeError(Exception):
@@ -66,17 +68,23 @@ class TaskRunner:
         if not tasks:
             return
         with tqdm(total=len(tasks), desc=title, unit="run") as progress:
-            if self.num_jobs == 0:
-                left = self._run_here(tasks, progress)
-            else:
-                left = self._run_in_pool(tasks, self.num_jobs, progress)
-                # A worker was killed and took the pool along; the culprit is among these.
-                for task in left if not self._is_late() else ():
-                    if self._run_in_pool([task], 1, progress):
-                        self._note(task, "its process was killed (out of memory?)", progress)
-                    left = [other for other in left if other is not task]
-        if left:
-            raise OutOfTimeError
+            run = self._run_in_processes if self.num_jobs else self._run_here
+            if run(tasks, progress):
+                raise OutOfTimeError
+
+    def _run_in_processes(self, tasks: Sequence[Task], progress: tqdm) -> Sequence[Task]:
+        """Returns the tasks for which there was no time."""
+        waiting = tasks
+        while waiting and not self._is_late():
+            suspects, waiting = self._run_in_pool(waiting, self.num_jobs, progress)
+            # One of them was killed and took the pool along: each alone shows which.
+            for number, task in enumerate(suspects):
+                killed, left = self._run_in_pool([task], 1, progress)
+                if left:
+                    return [*suspects[number:], *waiting]
+                if killed:
+                    self._note(task, "its process was killed (out of memory?)", progress)
+        return waiting
 
     def _run_here(self, tasks: Sequence[Task], progress: tqdm) -> Sequence[Task]:
         for number, task in enumerate(tasks):
@@ -84,29 +92,34 @@ class TaskRunner:
                 return tasks[number:]
             try:
                 with _quiet_log(self.log):
-                    getattr(self.subject, task.method)(*task.arguments)
+                    _logged_call(self.subject, task.method, task.arguments, self.log)
             except Exception as error:
                 self._note(task, _message(error), progress)
             else:
                 progress.update()
         return []
 
-    def _run_in_pool(self, tasks: Sequence[Task], num_jobs: int, progress: tqdm) -> list[Task]:
-        """Returns the tasks that were not done: for lack of time, or because the pool broke."""
+    def _run_in_pool(
+        self, tasks: Sequence[Task], num_jobs: int, progress: tqdm
+    ) -> tuple[list[Task], list[Task]]:
+        """Returns the tasks that ran when the pool broke, if it did, and those never begun."""
         waiting, running = list(tasks), {}
         with deferred_interrupt() as stop_if_interrupted, self._pool(num_jobs) as pool:
             while running or (waiting and not self._is_late()):
                 while waiting and len(running) < num_jobs and not self._is_late():
-                    task = waiting.pop(0)
-                    running[pool.submit(_call, task.method, task.arguments)] = task
+                    try:
+                        future = pool.submit(_call, waiting[0].method, waiting[0].arguments)
+                    except BrokenProcessPool:
+                        return list(running.values()), waiting
+                    running[future] = waiting.pop(0)
                 done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
                 stop_if_interrupted()
-                for future in done:
-                    task = running.pop(future)
-                    if isinstance(future.exception(), BrokenProcessPool):
-                        return [task, *running.values(), *waiting]
-                    self._finish(task, future, progress)
-        return waiting
+                broken = [f for f in done if isinstance(f.exception(), BrokenProcessPool)]
+                for future in done.difference(broken):
+                    self._finish(running.pop(future), future, progress)
+                if broken:
+                    return list(running.values()), waiting
+        return [], waiting
 
     def _finish(self, task: Task, future: Future, progress: tqdm) -> None:
         error = future.exception()
@@ -123,12 +136,11 @@ class TaskRunner:
 
     @contextlib.contextmanager
     def _pool(self, num_jobs: int) -> Iterator[ProcessPoolExecutor]:
-        threads = max(1, (os.cpu_count() or 1) // num_jobs)
         pool = ProcessPoolExecutor(
             num_jobs,
             mp_context=multiprocessing.get_context("fork"),
             initializer=_begin_worker,
-            initargs=(self.subject, self.log, threads),
+            initargs=(self.subject, self.log),
         )
         try:
             yield pool
@@ -144,19 +156,27 @@ class TaskRunner:
         return time.monotonic() >= self.deadline
 
 
-def _begin_worker(subject: object, log: Path, num_threads: int) -> None:
-    _call.subject = subject
-    torch.set_num_threads(num_threads)
-    log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def _begin_worker(subject: object, log: Path) -> None:
+    _call.subject, _call.log = subject, log
+    # A fork has none of its parent's OpenMP threads, and waits for them for ever if it wants any.
+    torch.set_num_threads(1)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
-        os.dup2(log, stream)
+        os.dup2(file, stream)
 
 
 def _call(method: str, arguments: Sequence) -> None:
+    _logged_call(_call.subject, method, arguments, _call.log)
+
+
+def _logged_call(subject: object, method: str, arguments: Sequence, log: Path) -> None:
+    """Call the method; how it fails is in ``log`` in full."""
     try:
-        getattr(_call.subject, method)(*arguments)
+        getattr(subject, method)(*arguments)
     except Exception:
-        logging.getLogger("lt_det").exception("%s%r failed", method, arguments)
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(f"{method}{arguments!r} failed\n")
+            traceback.print_exc(file=file)
         raise
 
 
@@ -164,22 +184,22 @@ def _call(method: str, arguments: Sequence) -> None:
 def _quiet_log(log: Path) -> Iterator[None]:
     """Inside, messages below a warning go to ``log`` alone."""
     handler = logging.FileHandler(log)
-    root = logging.getLogger()
-    root.addHandler(handler)
-    handlers = {h: h.level for name in ("lt_det", "detectron2", "fvcore") for h in _handlers(name)}
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    shown = {other: other.level for logger in loggers for other in logger.handlers}
+    # Detectron2's set-up cuts loggers off from the root.
+    ends = {logging.getLogger(), *(logger for logger in loggers if not logger.propagate)}
+    for logger in ends:
+        logger.addHandler(handler)
     try:
-        for other in handlers:
-            other.setLevel(logging.WARNING)
+        for other in shown:
+            other.setLevel(max(other.level, logging.WARNING))
         yield
     finally:
-        for other, level in handlers.items():
+        for other, level in shown.items():
             other.setLevel(level)
-        root.removeHandler(handler)
+        for logger in ends:
+            logger.removeHandler(handler)
         handler.close()
-
-
-def _handlers(name: str) -> list[logging.Handler]:
-    return logging.getLogger(name).handlers
 
 
 def _message(error: BaseException) -> str:
