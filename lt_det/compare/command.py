@@ -23,6 +23,7 @@ from lt_det.compare.collect import STAGE1_ROW, collect, runs_of, stage1_run, wri
 from lt_det.compare.holdout import hold_out
 from lt_det.compare.rows import STAGE1, Comparison, Row
 from lt_det.compare.runs import Run, Workbench
+from lt_det.compare.settings import check_keys, with_settings
 from lt_det.compare.tasks import OutOfTimeError, Task, TaskRunner
 from lt_det.config import check_config
 from lt_det.data.statistics import training_dicts
@@ -59,6 +60,7 @@ def run_from_args(args: argparse.Namespace) -> int:
     output_dir.mkdir(parents=True, exist_ok=True)
     setup_logger(str(output_dir), name="lt_det")
     cfg = _config(args)
+    _check_rows(cfg, comparison)
     _check_settings(output_dir, cfg, comparison)
     bench = _workbench(args, cfg, output_dir)
     runner = TaskRunner(bench, _num_jobs(args, cfg), output_dir / "workers.log", deadline)
@@ -169,6 +171,21 @@ def _report(bench: Workbench, comparison: Comparison, runner: TaskRunner, datase
     write_comparison(folder / "compare.json", data)
     text = write_compare_report(folder, data)
     return f"{text}\nPage and plots: {folder}/compare.html"
+
+
+def _check_rows(cfg: CfgNode, comparison: Comparison) -> None:
+    """Find a mistake in the last row before the first one trains.
+
+    Raises:
+        ValueError: naming the row and the key.
+    """
+    for row in comparison.rows:
+        try:
+            check_keys({**row.settings, **row.grid})
+            for settings in row.trials():
+                check_config(with_settings(cfg, {**row.settings, **settings}, num_pictures=1))
+        except ValueError as error:
+            raise ValueError(f"Row {row.name!r}: {error}") from error
 
 
 def _check_settings(output_dir: Path, cfg: CfgNode, comparison: Comparison) -> None:

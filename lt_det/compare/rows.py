@@ -27,6 +27,7 @@ adds to ``settings``, and end with ``only: [globs]``, the rows that it keeps.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,9 +40,11 @@ import yaml
 __all__ = ["STAGE1", "Comparison", "Row"]
 
 STAGE1 = "stage 1"
-_ROW_KEYS = {"name", "settings", "grid", "controls", "samplings", "after"}
 _BASE, _ONLY = "_BASE_", "only"
-_KEYS = {"seeds", "settings", "grid", "controls", "samplings", "rows", _ONLY}
+# Keys and the types of their values, of a comparison and of a row.
+_BOTH = {"settings": dict, "grid": dict, "controls": list}
+_KEYS = {**_BOTH, "seeds": list, "samplings": dict, "rows": list, _ONLY: list, _BASE: str}
+_ROW_KEYS = {**_BOTH, "name": str, "samplings": list, "after": str}
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Comparison:
     """The rows and seeds of a comparison.
 
     Raises:
-        ValueError: if names are not unique or refer to a row that does not exist.
+        ValueError: if names or seeds are not unique, or a name refers to a row that does not exist.
     """
 
     rows: Sequence[Row]
@@ -94,7 +97,13 @@ class Comparison:
         names = [row.name for row in self.rows]
         _check(len(names) > 0, "it has no rows")
         _check(len(self.seeds) > 0, "it has no seeds")
+        is_number = all(type(seed) is int and seed >= 0 for seed in self.seeds)
+        _check(is_number, f"expected seeds to be numbers from 0, but got {list(self.seeds)}")
+        _check(len(set(self.seeds)) == len(self.seeds), f"seeds are not unique: {self.seeds}")
         folders = [row.folder for row in self.rows]
+        for row in self.rows:
+            _check(row.folder != "", f"row name {row.name!r} has no letter or digit")
+            _check(row.folder != Row(STAGE1).folder, f"row name {row.name!r}: stage 1 has it")
         twice = sorted({n for n, f in zip(names, folders, strict=True) if folders.count(f) > 1})
         _check(not twice, f"row names are not unique: {twice}")
         trained = {row.name for row in self.rows if row.is_trained}
@@ -131,24 +140,30 @@ class Comparison:
             ValueError: if it is no comparison.
         """
         values = _read(Path(path))
-        try:
-            _check_keys(values, _KEYS, {"rows", "seeds"}, "")
+        with _naming(path):
+            missing = sorted({"rows", "seeds"} - set(values))
+            _check(not missing, f"missing keys {missing}")
             comparison = cls(list(_rows(values)), values["seeds"])
             return comparison.select(values[_ONLY]) if _ONLY in values else comparison
-        except ValueError as error:
-            raise ValueError(f"{path} is not a comparison: {error}") from error
+
+
+@contextlib.contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Inside, errors name the file."""
+    try:
+        yield
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} is not a comparison: {error}") from error
 
 
 def _read(path: Path) -> dict:
     """The values of a file over those of its base."""
     if not path.is_file():
         raise FileNotFoundError(f"Comparison file not found: {path}")
-    try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not a comparison: {error}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} is not a comparison: it is no mapping")
+    with _naming(path):
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        _check(isinstance(values, dict), "it is no mapping")
+        _check_keys(values, _KEYS, "")
     if _BASE not in values:
         return values
     base = _read(path.parent / values.pop(_BASE))
@@ -160,27 +175,34 @@ def _rows(values: Mapping) -> Iterator[Row]:
     samplings = {"": {}, **values.get("samplings", {})}
     for row in values["rows"]:
         _check(isinstance(row, dict), f"row {row!r} is no mapping")
-        where = f"row {row.get('name')!r}: "
-        _check_keys(row, _ROW_KEYS, {"name"}, where)
+        _check("name" in row, f"row {row!r} has no name")
+        where = f"row {row['name']!r}: "
+        _check_keys(row, _ROW_KEYS, where)
         after = row.get("after", "")
         common = {} if after else values.get("settings", {})
-        grid = {} if after else values.get("grid", {})
+        grid = {**({} if after else values.get("grid", {})), **row.get("grid", {})}
+        for key, tried in grid.items():
+            good = isinstance(tried, list) and len(tried) > 0
+            _check(good, f"{where}expected grid {key} to be a list of values, but got {tried!r}")
         for sampling in row.get("samplings", [""]):
             _check(sampling in samplings, f"{where}unknown sampling {sampling!r}")
             name = f"{row['name']}, {sampling}" if sampling else row["name"]
             yield Row(
                 name=name,
                 settings={**common, **samplings[sampling], **row.get("settings", {})},
-                grid={**grid, **row.get("grid", {})},
+                grid=grid,
                 # Nothing is its own control.
                 controls=[c for c in row.get("controls", values.get("controls", [])) if c != name],
                 after=after,
             )
 
 
-def _check_keys(values: Mapping, known: set, required: set, where: str) -> None:
-    _check(not set(values) - known, f"{where}unknown keys {sorted(set(values) - known)}")
-    _check(required <= set(values), f"{where}missing keys {sorted(required - set(values))}")
+def _check_keys(values: Mapping, types: Mapping[str, type], where: str) -> None:
+    unknown = sorted(map(str, set(values) - set(types)))
+    _check(not unknown, f"{where}unknown keys {unknown}")
+    for key, value in values.items():
+        name = {dict: "a mapping", list: "a list", str: "a text"}[types[key]]
+        _check(isinstance(value, types[key]), f"{where}expected {key} to be {name}, got {value!r}")
 
 
 def _check(good: bool, message: str) -> None:

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from detectron2.config import CfgNode
 
-__all__ = ["EPOCHS", "with_settings"]
+__all__ = ["EPOCHS", "check_keys", "with_settings"]
 
 EPOCHS = "EPOCHS"
+# What banks are extracted with, or a run sets itself; and what of it is the classifier's alone.
+_SHARED = (
+    "MODEL",
+    "INPUT",
+    "FEATURE_BANK",
+    "DATASETS",
+    "SOLVER.AMP",
+    "DATALOADER.FILTER_EMPTY_ANNOTATIONS",
+    "OUTPUT_DIR",
+    "SEED",
+)
+_OWN = (
+    "MODEL.ROI_BOX_HEAD.CLASSIFIER",
+    "MODEL.ROI_BOX_HEAD.CLS_LOSS",
+    "MODEL.ROI_HEADS.NMS_THRESH_TEST",
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
+    "FEATURE_BANK.ROI_SAMPLER",
+)
+_FIRST = {"SOLVER.IMS_PER_BATCH": 0, EPOCHS: 1}
 # Where the learning rate falls, and how long it rises, as shares of a training.
 _STEPS, _WARMUP = (0.7, 0.9), 0.05
 
@@ -19,7 +38,7 @@ def with_settings(cfg: CfgNode, settings: Mapping, num_pictures: int) -> CfgNode
     Args:
         cfg: the config.
         settings: keys and values; "EPOCHS" sets the schedule: the rate falls tenfold after 70 %
-            and 90 % of the steps, and rises during the first 5 %.
+            and 90 % of the steps, and rises during the first 5 %. What is set beside it, holds.
         num_pictures: of the training set, which an epoch passes once.
 
     Raises:
@@ -27,16 +46,34 @@ def with_settings(cfg: CfgNode, settings: Mapping, num_pictures: int) -> CfgNode
     """
     cfg = cfg.clone()
     cfg.defrost()
-    for key, value in settings.items():
+    # First what others follow from or replace parts of.
+    for key in sorted(settings, key=lambda key: _FIRST.get(key, len(_FIRST))):
         if key == EPOCHS:
-            _set_epochs(cfg, value, num_pictures)
+            _set_epochs(cfg, settings[key], num_pictures)
         else:
-            _set(cfg, key, value)
+            _set(cfg, key, settings[key])
     cfg.freeze()
     return cfg
 
 
+def check_keys(keys: Iterable[str]) -> None:
+    """Check that a row may set these keys: on features that are there, others have no effect.
+
+    Raises:
+        ValueError: naming one that all rows share.
+    """
+    for key in keys:
+        if _is_within(key, _SHARED) and not _is_within(key, _OWN):
+            raise ValueError(f"{key} is the same for all rows: set it in the detector's config")
+
+
+def _is_within(key: str, nodes: Iterable[str]) -> bool:
+    return any(f"{key}.".startswith(f"{node}.") for node in nodes)
+
+
 def _set_epochs(cfg: CfgNode, epochs: float, num_pictures: int) -> None:
+    if isinstance(epochs, bool) or not isinstance(epochs, (int, float)) or not epochs > 0:
+        raise ValueError(f"Expected {EPOCHS} to be a number above 0, but got {epochs!r}")
     steps = max(1, round(epochs * num_pictures / cfg.SOLVER.IMS_PER_BATCH))
     cfg.SOLVER.MAX_ITER = steps
     # Of a few steps, shares may round to the same one, or to the end.
