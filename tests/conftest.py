@@ -2,8 +2,9 @@
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -154,7 +155,18 @@ def _write_toy(toy: ToyLVIS, json_file: Path, rle: bool) -> None:
 
 
 @pytest.fixture
-def tiny_cfg(toy_lvis: ToyLVIS, tmp_path: Path):
+def tiny_cfg(make_tiny_cfg: Callable, tmp_path: Path):
+    """See :func:`_tiny_cfg`."""
+    return make_tiny_cfg(tmp_path / "output")
+
+
+@pytest.fixture(scope="session")
+def make_tiny_cfg(toy_lvis: ToyLVIS) -> Callable:
+    """Makes ``tiny_cfg`` for fixtures that several tests share: output folder -> config."""
+    return partial(_tiny_cfg, toy_lvis)
+
+
+def _tiny_cfg(toy_lvis: ToyLVIS, output_dir: Path):
     """A Mask R-CNN R18-FPN of 16 channels on the toy data, with lt_det's heads and keys."""
     from detectron2.config import get_cfg
 
@@ -162,7 +174,7 @@ def tiny_cfg(toy_lvis: ToyLVIS, tmp_path: Path):
 
     cfg = get_cfg()
     add_lt_det_config(cfg)
-    cfg.OUTPUT_DIR = str(tmp_path / "output")
+    cfg.OUTPUT_DIR = str(output_dir)
     cfg.SEED = 1
     cfg.DATASETS.TRAIN = (toy_lvis.train,)
     cfg.DATASETS.TEST = (toy_lvis.val,)

@@ -12,7 +12,7 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.utils.file_io import PathManager
 
-__all__ = ["bank_identity"]
+__all__ = ["bank_identity", "content_of", "sha256_of_file"]
 
 _PACKAGE = Path(__file__).parents[1]
 # Code that decides what is stored.
@@ -51,7 +51,7 @@ def bank_identity(
         "checkpoint": sha256_of_file(cfg.MODEL.WEIGHTS),
         "data": ", ".join(dataset_names),
         "num_pictures": len(records),
-        "data_content": _content(dataset_names, records),
+        "data_content": content_of(dataset_names, records),
         "code": _code(),
         "torch": torch.__version__,
     }
@@ -66,7 +66,7 @@ def sha256_of_file(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _content(dataset_names: Sequence[str], records: Sequence[Mapping]) -> str:
+def content_of(dataset_names: Sequence[str], records: Sequence[Mapping]) -> str:
     """Digest of the annotation files; of the records, where a set has no file of its own."""
     metadata = [MetadataCatalog.get(name) for name in dataset_names]
     if all(data.get("is_whole_json_file", False) for data in metadata):

@@ -25,7 +25,17 @@ from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers, only_predictor
 from lt_det.modeling.roi_recorder import RoIs
 from lt_det.seeding import seed_everything
 
-__all__ = ["classifier_steps", "meta_batches", "prepare_classifier", "train_classifier"]
+__all__ = [
+    "DivergedError",
+    "classifier_steps",
+    "meta_batches",
+    "prepare_classifier",
+    "train_classifier",
+]
+
+
+class DivergedError(ValueError):
+    """A classifier whose parameters are no longer finite."""
 
 
 def train_classifier(
@@ -44,8 +54,9 @@ def train_classifier(
         dataset_dicts: the training records, in the bank's order.
 
     Raises:
-        ValueError: if a trainable parameter lies below the classifier, the settings contradict each
-            other, or the training diverged. See also :func:`build_meta_step`.
+        DivergedError: if the training diverged.
+        ValueError: if a trainable parameter lies below the classifier, or the settings contradict
+            each other. See also :func:`build_meta_step`.
     """
     with EventStorage():
         steps = classifier_steps(cfg, model, bank, dataset_dicts)
@@ -54,7 +65,7 @@ def train_classifier(
         steps.close()
     predictor = only_predictor(model)
     if not all(p.isfinite().all() for p in predictor.cls_score.parameters()):
-        raise ValueError(
+        raise DivergedError(
             f"The classifier diverged within {cfg.SOLVER.MAX_ITER} steps at SOLVER.BASE_LR "
             f"{cfg.SOLVER.BASE_LR}: lower it"
         )

@@ -11,25 +11,28 @@ from pathlib import Path
 import numpy as np
 
 from lt_det.compare.rows import STAGE1, Comparison, Row
-from lt_det.compare.runs import MODEL, Run, Workbench, norms_of, replicates_file, run_folder
+from lt_det.compare.runs import (
+    MODEL,
+    NO_SEED,
+    Run,
+    Workbench,
+    norms_of,
+    replicates_file,
+    run_folder,
+    stage1_run,
+)
 from lt_det.evaluation.bootstrap import difference_of_replicates
 from lt_det.evaluation.report import atomic_text, read_results
 
-__all__ = ["STAGE1_ROW", "best_run", "collect", "runs_of", "stage1_run", "write_comparison"]
+__all__ = ["best_run", "collect", "runs_of", "write_comparison"]
 
-STAGE1_ROW = Row(STAGE1, after=STAGE1)
 _TASKS = ("bbox", "segm")
-_METRICS = ("AP", "APr", "APc", "APf")
+_COUNTS = ("train_image_count", "train_instance_count", "val_instances")
 
 
 def runs_of(comparison: Comparison, row: Row) -> list[Run]:
     """The runs of a row: one a seed, or one if nothing in it is random."""
     return [Run(row, seed) for seed in ([None] if row.after == STAGE1 else comparison.seeds)]
-
-
-def stage1_run() -> Run:
-    """The detector that all rows begin with, as a run of its own."""
-    return Run(STAGE1_ROW, None)
 
 
 def collect(
@@ -71,9 +74,8 @@ def collect(
             {
                 "name": row["name"],
                 "group": row["group"],
-                "train_image_count": _number(row["train_image_count"]),
-                "train_instance_count": _number(row["train_instance_count"]),
-                "val_instances": int(row["val_instances"]),
+                # Empty for a category that is not the detector's.
+                **{key: round(float(row[key] or 0)) for key in _COUNTS},
             }
             for row in classes
         ],
@@ -84,6 +86,7 @@ def collect(
             {
                 "name": row.name,
                 "controls": list(row.controls),
+                "after": row.after,
                 "settings": dict(row.settings),
                 "selection": bench.chosen(row),
                 "runs": [_run(bench, run, dataset_name, tasks) for run in done[row.name]],
@@ -160,15 +163,15 @@ def _replicates(folder: Path, task: str) -> dict[str, np.ndarray]:
 def _paired(ours: Sequence[Path], theirs: Sequence[Path]) -> tuple | None:
     """Evaluations of the same seeds; all of both where one has no seeds (post-hoc, stage 1)."""
     by_seed = [{folder.parents[1].name: folder for folder in side} for side in (ours, theirs)]
+    if any(NO_SEED in side for side in by_seed):
+        return (ours, theirs) if ours and theirs else None
     common = sorted(set(by_seed[0]) & set(by_seed[1]))
-    if common:
-        return tuple([side[seed] for seed in common] for side in by_seed)
-    return (ours, theirs) if ours and theirs else None
+    return tuple([side[seed] for seed in common] for side in by_seed) if common else None
 
 
 def _per_class(folder: Path) -> list[dict]:
     """In the order of the category ids."""
-    with open(folder / "per_class.csv", newline="") as file:
+    with open(folder / "per_class.csv", newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import platform
@@ -19,11 +18,11 @@ from detectron2.utils.logger import setup_logger
 
 from lt_det.bank.proposals import build_proposal_bank
 from lt_det.bank.rois import build_feature_bank
-from lt_det.compare.collect import STAGE1_ROW, collect, runs_of, stage1_run, write_comparison
+from lt_det.compare.checks import check_rows, check_selection, keep_settings
+from lt_det.compare.collect import collect, runs_of, write_comparison
 from lt_det.compare.holdout import hold_out
 from lt_det.compare.rows import STAGE1, Comparison, Row
-from lt_det.compare.runs import Run, Workbench
-from lt_det.compare.settings import check_keys, with_settings
+from lt_det.compare.runs import Run, Workbench, stage1_run
 from lt_det.compare.tasks import OutOfTimeError, Task, TaskRunner
 from lt_det.config import check_config
 from lt_det.data.statistics import training_dicts
@@ -34,7 +33,6 @@ from lt_det.engine.run import config_from_args
 from lt_det.engine.stop_after import UNFINISHED
 from lt_det.engine.trainer import LTTrainer
 from lt_det.evaluation.compare_report import write_compare_report
-from lt_det.evaluation.report import atomic_text
 
 __all__ = ["run_from_args"]
 
@@ -55,14 +53,18 @@ def run_from_args(args: argparse.Namespace) -> int:
         comparison = Comparison(comparison.rows, args.seeds)
     if args.rows:
         comparison = comparison.select(args.rows)
-    _check_selection(args, comparison)
+    if args.minutes is not None and not args.minutes > 0:
+        raise ValueError(f"Expected --minutes to be above 0, but got {args.minutes}")
     output_dir = Path(args.output)
     output_dir.mkdir(parents=True, exist_ok=True)
     setup_logger(str(output_dir), name="lt_det")
     cfg = _config(args)
-    _check_rows(cfg, comparison)
-    _check_settings(output_dir, cfg, comparison)
-    bench = _workbench(args, cfg, output_dir)
+    check_selection(args, comparison, cfg.DATASETS.TEST)
+    check_rows(cfg, comparison)
+    records = training_dicts(cfg)
+    choice = f"--holdout {args.holdout}" if args.holdout else f"--dev {args.dev}"
+    keep_settings(output_dir, cfg, records, comparison, choice)
+    bench = _workbench(args, cfg, records, output_dir)
     runner = TaskRunner(bench, _num_jobs(args, cfg), output_dir / "workers.log", deadline)
     try:
         _run(bench, comparison, runner)
@@ -90,11 +92,12 @@ def _num_jobs(args: argparse.Namespace, cfg: CfgNode) -> int:
     return args.jobs or os.cpu_count() or 1
 
 
-def _workbench(args: argparse.Namespace, cfg: CfgNode, output_dir: Path) -> Workbench:
+def _workbench(
+    args: argparse.Namespace, cfg: CfgNode, records: Sequence[dict], output_dir: Path
+) -> Workbench:
     """Everything shared, the banks extracted as far as they are not there."""
     model = LTTrainer.build_model(cfg)
     LTCheckpointer(model).load(cfg.MODEL.WEIGHTS, checkpointables=[])
-    records = training_dicts(cfg)
     banks = output_dir / "banks"
     banks.mkdir(exist_ok=True)
     dev, trial_pictures = args.dev or "", None
@@ -140,7 +143,7 @@ def _selections(bench, comparison, rows: Sequence[Row], runner: TaskRunner) -> l
     tasks = []
     for row in rows:
         selection = bench.chosen(row) or {"trials": []}
-        if len(row.trials()) > max(1, len(selection["trials"])):
+        if row.has_choice and len(row.trials()) > len(selection["trials"]):
             tasks.append(Task(row.name, "select", (row, runs_of(comparison, row)[0].seed)))
     return tasks
 
@@ -173,75 +176,22 @@ def _report(bench: Workbench, comparison: Comparison, runner: TaskRunner, datase
     return f"{text}\nPage and plots: {folder}/compare.html"
 
 
-def _check_rows(cfg: CfgNode, comparison: Comparison) -> None:
-    """Find a mistake in the last row before the first one trains.
-
-    Raises:
-        ValueError: naming the row and the key.
-    """
-    for row in comparison.rows:
-        try:
-            check_keys({**row.settings, **row.grid})
-            for settings in row.trials():
-                check_config(with_settings(cfg, {**row.settings, **settings}, num_pictures=1))
-        except ValueError as error:
-            raise ValueError(f"Row {row.name!r}: {error}") from error
-
-
-def _check_settings(output_dir: Path, cfg: CfgNode, comparison: Comparison) -> None:
-    """Keep what decides each row, so that a run of other settings is never taken for it.
-
-    Raises:
-        ValueError: naming the row and what differs.
-    """
-    common = cfg.clone()
-    common.defrost()
-    # Where it runs and what it is tested on decide nothing.
-    for key, node in (("OUTPUT_DIR", common), ("DEVICE", common.MODEL), ("TEST", common.DATASETS)):
-        node.pop(key)
-    for row in [STAGE1_ROW, *comparison.rows]:
-        decides = {"config": common.dump(), "settings": row.settings, "grid": row.grid}
-        decides = json.loads(json.dumps({**decides, "after": row.after}))
-        path = output_dir / "rows" / row.folder / "settings.json"
-        if path.is_file():
-            kept = json.loads(path.read_text())
-            different = [key for key, value in decides.items() if kept.get(key) != value]
-            if different:
-                raise ValueError(
-                    f"{path.parent} holds runs of row {row.name!r} under other {different}: remove "
-                    "that folder, or name another --output"
-                )
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_text(path) as file:
-            json.dump(decides, file, indent=1)
-
-
-def _check_selection(args: argparse.Namespace, comparison: Comparison) -> None:
-    """Raise ValueError unless there is what to choose hyper-parameters on."""
-    if args.dev and args.holdout:
-        raise ValueError("Give --dev or --holdout, not both")
-    with_grid = [row.name for row in comparison.rows if len(row.trials()) > 1]
-    if with_grid and not (args.dev or args.holdout):
-        raise ValueError(
-            f"Rows {with_grid[:3]} have a grid of hyper-parameters to choose from: name a data set "
-            "to choose on by --dev (never the one that is reported), or set training pictures "
-            "aside by --holdout 0.1"
-        )
-
-
 def _provenance(comparison: Comparison) -> str:
     """Command, commit, machine and seeds: what a figure needs to be repeated."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return (
-        f"`{' '.join([Path(sys.executable).name, *sys.argv])}`, commit {commit or 'unknown'}, "
+        f"`{' '.join([Path(sys.executable).name, *sys.argv])}`, commit {_commit()}, "
         f"{platform.machine()} with {os.cpu_count()} cores, {device}, seeds "
         f"{', '.join(map(str, comparison.seeds))}."
     )
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        found = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()

@@ -75,6 +75,11 @@ class Row:
         """Folder name, readable and the row's own."""
         return re.sub(r"[^A-Za-z0-9.+-]+", "_", self.name).strip("_")
 
+    @property
+    def has_choice(self) -> bool:
+        """Whether hyper-parameters are chosen on dev."""
+        return len(self.trials()) > 1
+
     def trials(self) -> list[dict]:
         """Settings to try: the combinations of the grid; one without any."""
         values = itertools.product(*self.grid.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from torch import nn
 from lt_det.bank.feature_bank import FeatureBank
 from lt_det.bank.proposals import ProposalBank
 from lt_det.bank.scoring import detect
-from lt_det.bank.training import train_classifier
+from lt_det.bank.training import DivergedError, train_classifier
 from lt_det.compare.rows import STAGE1, Row
 from lt_det.compare.settings import with_settings
 from lt_det.config import check_config
@@ -30,10 +31,12 @@ from lt_det.evaluation.report import atomic_text
 from lt_det.modeling.box_predictor import only_predictor
 from lt_det.seeding import seed_everything
 
-__all__ = ["Run", "Workbench", "run_folder"]
+__all__ = ["Run", "Workbench", "has_results", "row_folder", "run_folder", "stage1_run"]
 
 logger = logging.getLogger(__name__)
 
+# Folder of a run in which nothing is random.
+NO_SEED = "run"
 _RUN, _SELECTION, MODEL = "run.json", "selection.json", "model_final.pth"
 SELECTION_METRICS = ("AP", "APr", "APc", "APf")
 
@@ -51,10 +54,25 @@ class Run:
         return self.row.name if self.seed is None else f"{self.row.name}, seed {self.seed}"
 
 
+def stage1_run() -> Run:
+    """The detector that all rows begin with, as a run of its own."""
+    return Run(Row(STAGE1, after=STAGE1), None)
+
+
+def row_folder(output_dir: str | Path, row: Row) -> Path:
+    """Where a row's files are."""
+    return Path(output_dir) / "rows" / row.folder
+
+
 def run_folder(output_dir: str | Path, run: Run) -> Path:
     """Where a run's files are."""
-    seed = "run" if run.seed is None else f"seed{run.seed}"
-    return Path(output_dir) / "rows" / run.row.folder / seed
+    seed = NO_SEED if run.seed is None else f"seed{run.seed}"
+    return row_folder(output_dir, run.row) / seed
+
+
+def has_results(folder: Path) -> bool:
+    """Whether a row's folder holds anything that its settings decided."""
+    return (folder / _SELECTION).is_file() or any(folder.glob(f"*/{_RUN}"))
 
 
 @dataclass
@@ -86,30 +104,49 @@ class Workbench:
         """Choose a row's hyper-parameters by box AP on dev.
 
         Boxes alone are evaluated: the classifier decides boxes and masks alike, and masks cost
-        most. Trials that were done before are kept.
+        most. Trials that were done before are kept. One that diverges is never chosen.
 
         Returns:
             ``{"trials": [{"settings", "AP", "APr", "APc", "APf"}], "chosen": settings}``.
+
+        Raises:
+            ValueError: if no trial has an AP.
         """
-        path = Path(self.output_dir) / "rows" / row.folder / _SELECTION
-        trials = json.loads(path.read_text())["trials"] if path.is_file() else []
+        path = self._selection_file(row)
+        trials = (self.chosen(row) or {"trials": []})["trials"]
         done = [trial["settings"] for trial in trials]
         for settings in row.trials():
             if settings in done:
                 continue
-            cfg = self._config(row, seed, settings, path.parent / "trials")
-            model = self._trained(cfg, row, seed, self.trial_pictures)
-            metrics = self._evaluate([(cfg, model)], self.dev, with_masks=False)[0]["bbox"]
-            trials.append(
-                {"settings": settings, **{name: metrics[name] for name in SELECTION_METRICS}}
+            metrics = self._trial(row, seed, settings)
+            trials.append({"settings": settings, **{n: metrics[n] for n in SELECTION_METRICS}})
+            if found := [trial for trial in trials if not math.isnan(trial["AP"])]:
+                best = max(found, key=lambda trial: trial["AP"])
+                _write_json(path, {"trials": trials, "chosen": best["settings"]})
+        selection = self.chosen(row)
+        if selection is None:
+            raise ValueError(
+                f"No trial of {row.name!r} has an AP on {self.dev!r}: all diverged, or it holds no "
+                f"objects. Change the grid, {dict(row.grid)}"
             )
-            best = max(trials, key=lambda trial: trial["AP"])
-            _write_json(path, {"trials": trials, "chosen": best["settings"]})
-        return json.loads(path.read_text())
+        return selection
+
+    def _trial(self, row: Row, seed: int | None, settings: Mapping) -> Mapping[str, float]:
+        """Box AP on dev; NaN if the training diverges."""
+        cfg = self._config(row, seed, settings, self._selection_file(row).parent / "trials")
+        try:
+            model = self._trained(cfg, row, seed, self.trial_pictures)
+        except DivergedError as error:
+            logger.warning("%s, %s: %s", row.name, dict(settings), error)
+            return dict.fromkeys(SELECTION_METRICS, math.nan)
+        return self._evaluate([(cfg, model)], self.dev, with_masks=False)[0]["bbox"]
+
+    def _selection_file(self, row: Row) -> Path:
+        return row_folder(self.output_dir, row) / _SELECTION
 
     def chosen(self, row: Row) -> dict | None:
         """The selection of a row, if there is one."""
-        path = Path(self.output_dir) / "rows" / row.folder / _SELECTION
+        path = self._selection_file(row)
         return json.loads(path.read_text()) if path.is_file() else None
 
     def train(self, run: Run) -> None:
@@ -154,8 +191,10 @@ class Workbench:
 
     def config(self, run: Run) -> CfgNode:
         """The config of a run, chosen hyper-parameters included."""
-        selection = self.chosen(run.row)
-        chosen = selection["chosen"] if selection else {}
+        if run.row.has_choice:
+            chosen = self.chosen(run.row)["chosen"]
+        else:
+            (chosen,) = run.row.trials()
         return self._config(run.row, run.seed, chosen, run_folder(self.output_dir, run))
 
     def _config(self, row: Row, seed: int | None, settings: Mapping, folder: Path) -> CfgNode:
@@ -186,7 +225,10 @@ class Workbench:
         """The checkpoint that a post-hoc row starts from."""
         if row.after == STAGE1:
             return self.cfg.MODEL.WEIGHTS
-        return str(run_folder(self.output_dir, Run(Row(row.after), seed)) / MODEL)
+        path = run_folder(self.output_dir, Run(Row(row.after), seed)) / MODEL
+        if not path.is_file():
+            raise FileNotFoundError(f"Row {row.after!r}, which this one starts from, has no {path}")
+        return str(path)
 
     def _loaded(self, cfg: CfgNode, run: Run) -> nn.Module:
         model = LTTrainer.build_model(cfg)

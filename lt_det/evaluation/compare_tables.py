@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tabulate import tabulate
@@ -17,6 +16,7 @@ from lt_det.evaluation.comparison import (
     class_ap,
     main_control,
     main_task,
+    missing_seeds,
     number,
     seed_values,
     stage1_row,
@@ -78,13 +78,12 @@ def scores_table(data: Comparison) -> Table:
         *(f"{metric} {TASK_NAMES.get(task, task)}" for task, metric in metrics),
         *("train s", "eval s"),
     )
-    rows = [_method_cells(row, len(data["seeds"]), metrics) for row in data["rows"]]
-    stage1 = _method_cells(stage1_row(data), 1, metrics)
+    rows = [_method_cells(data, row, metrics) for row in (stage1_row(data), *data["rows"])]
     note = (
         "Percent: mean ± standard deviation over seeds. Seconds: mean of one seed. "
         f"Stage 1 is `{data['stage1']['weights']}`."
     )
-    return Table("Methods", note, columns, [stage1, *rows])
+    return Table("Methods", note, columns, rows)
 
 
 def differences_tables(data: Comparison) -> list[Table]:
@@ -106,26 +105,30 @@ def differences_tables(data: Comparison) -> list[Table]:
 
 
 def settings_table(data: Comparison) -> Table:
-    """Settings of each method, and what was chosen of how many trials."""
-    note = (
+    """Settings of each method, and what was chosen of how many trials.
+
+    What most trained methods have in common is in the note alone.
+    """
+    chosen = (
         f"Chosen by AP on `{data['dev']}`."
         if data["dev"]
         else "No set was named on which hyper-parameters were chosen."
     )
+    common = common_settings([row for row in data["rows"] if not row["after"]])
+    text = f" Every trained method has {_code(common)}, if nothing else is said." if common else ""
     columns = ("method", "chosen", "trials", "AP of the chosen", "settings")
-    return Table("Settings", note, columns, [_settings_cells(row) for row in data["rows"]])
+    rows = [_settings_cells(row, common) for row in data["rows"]]
+    return Table(
+        "Settings", f"{chosen}{text} Keys are shown by their last two parts.", columns, rows
+    )
 
 
 def failures_table(data: Comparison) -> Table:
-    """Rows with an error or with fewer runs than seeds."""
+    """Rows with an error or with fewer runs than they are to have."""
     rows = [
-        [
-            Cell(row["name"]),
-            Cell(_seeds_text(row, len(data["seeds"]))),
-            Cell(_what_happened(row, data)),
-        ]
+        [Cell(row["name"]), Cell(_seeds_text(data, row)), Cell(_what_happened(data, row))]
         for row in data["rows"]
-        if row["error"] or len(row["runs"]) < len(data["seeds"])
+        if row["error"] or missing_seeds(data, row)
     ]
     return Table("Failed and unfinished", "", ("method", "seeds", "what happened"), rows)
 
@@ -154,7 +157,7 @@ def class_table(data: Comparison) -> Table:
     return Table("Classes", note, (*columns, *names), rows)
 
 
-def _method_cells(row: Row, num_seeds: int, metrics: Sequence[tuple[str, str]]) -> list[Cell]:
+def _method_cells(data: Comparison, row: Row, metrics: Sequence[tuple[str, str]]) -> list[Cell]:
     values = [seed_values(row, task, metric) for task, metric in metrics]
     seconds = [
         [number(run.get(key)) for run in row["runs"]]
@@ -162,7 +165,7 @@ def _method_cells(row: Row, num_seeds: int, metrics: Sequence[tuple[str, str]]) 
     ]
     return [
         Cell(row["name"]),
-        Cell(_seeds_text(row, num_seeds), len(row["runs"])),
+        Cell(_seeds_text(data, row), len(row["runs"])),
         *(Cell(format_seeds(v), float(np.mean(v))) if v else Cell("-", math.nan) for v in values),
         *(_seconds(v) for v in seconds),
     ]
@@ -177,20 +180,19 @@ def _percent(value: float) -> Cell:
     return Cell(format_percent(value), float(value))
 
 
-def _seeds_text(row: Row, num_seeds: int) -> str:
-    done = len(row["runs"])
+def _seeds_text(data: Comparison, row: Row) -> str:
+    done, missing = len(row["runs"]), len(missing_seeds(data, row))
     if not done and row["error"]:
         return "failed"
-    text = str(done) if done == num_seeds else f"{done} of {num_seeds}"
+    text = f"{done} of {done + missing}" if missing else str(done)
     return f"{text}, failed" if row["error"] else text
 
 
-def _what_happened(row: Row, data: Comparison) -> str:
+def _what_happened(data: Comparison, row: Row) -> str:
     if row["error"]:
         return " ".join(row["error"].split())
-    done = {run["seed"] for run in row["runs"]}
-    missing = [str(seed) for seed in data["seeds"] if seed not in done]
-    return f"interrupted: no run of seed {', '.join(missing)}"
+    seeds = [str(seed) for seed in missing_seeds(data, row) if seed is not None]
+    return f"interrupted: no run{' of seed ' + ', '.join(seeds) if seeds else ''}"
 
 
 def _difference_rows(data: Comparison, task: str) -> list[list[Cell]]:
@@ -208,8 +210,10 @@ def _difference_cell(difference: Mapping[str, float | None]) -> Cell:
     return Cell(format_difference(values), values["mean"], excludes_zero(values))
 
 
-def _settings_cells(row: Row) -> list[Cell]:
-    settings = Cell(settings_text(row["settings"]))
+def _settings_cells(row: Row, common: Mapping) -> list[Cell]:
+    own = settings_text({k: v for k, v in row["settings"].items() if not _is_in(k, v, common)})
+    parts = [f"after {row['after']}" if row["after"] else "", own]
+    settings = Cell("; ".join(filter(None, parts)) or "-")
     if row["selection"] is None:
         return [Cell(row["name"]), Cell("-"), Cell("0", 0), Cell("-", math.nan), settings]
     trials, chosen = row["selection"]["trials"], row["selection"]["chosen"]
@@ -223,14 +227,37 @@ def _settings_cells(row: Row) -> list[Cell]:
     ]
 
 
+def common_settings(rows: Sequence[Row]) -> dict[str, Any]:
+    """The settings that all rows have, with the value of more than half; none of one row."""
+    common = {}
+    for key in rows[0]["settings"] if len(rows) > 1 else ():
+        values = [row["settings"].get(key) for row in rows]
+        value = max(values, key=values.count)
+        if None not in values and 2 * values.count(value) > len(rows):
+            common[key] = value
+    return common
+
+
+def _is_in(key: str, value: Any, settings: Mapping) -> bool:
+    return key in settings and settings[key] == value
+
+
+def _code(settings: Mapping) -> str:
+    return ", ".join(f"`{settings_text({key: value})}`" for key, value in settings.items())
+
+
 def settings_text(settings: Mapping) -> str:
-    """Format ``KEY=value, KEY=value``."""
-    return ", ".join(f"{key}={value_text(value)}" for key, value in settings.items())
+    """Format ``KEY=value, KEY=value``, of a key the last two parts."""
+    return ", ".join(
+        f"{'.'.join(key.split('.')[-2:])}={value_text(value)}" for key, value in settings.items()
+    )
 
 
-def value_text(value) -> str:
-    """Format a config value: strings bare, the rest as JSON."""
-    return value if isinstance(value, str) else json.dumps(value)
+def value_text(value: Any) -> str:
+    """Format a config value: texts bare, also within a list; the rest as in a config file."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(value_text, value))}]"
+    return str(value)
 
 
 def _escape(text: str) -> str:

@@ -2,14 +2,15 @@
 
 The file's content stays a dictionary; the functions here read it. A *row* is one method::
 
-    {"name", "controls": [names of rows], "settings": {key: value},
+    {"name", "controls": [names of rows, or "stage 1"], "settings": {key: value},
+     "after": what a post-hoc row starts from, "stage 1" or a row; "" if it trains,
      "selection": {"trials": [{"settings", "AP", "APr", "APc", "APf"}], "chosen": {}} or None,
      "runs": [{"seed", "train_seconds", "evaluate_seconds", "results": {task: {metric: percent}},
                "per_class": {task: [percent] * K}, "weight_norms": [K] or None}],
      "differences": [{"control", "task", metric: {"mean", "lo", "hi"}}], "error": None or text}
 
-A row that failed has no runs and an error, one that was interrupted has fewer runs than there are
-seeds. NaN is null.
+A row has a run for each seed; one that starts from stage 1 draws nothing and has one, of seed null.
+A row that failed has an error, one that was interrupted has fewer runs. NaN is null.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ __all__ = [
     "is_control",
     "main_control",
     "main_task",
+    "missing_seeds",
     "number",
     "reference",
     "seed_values",
@@ -46,7 +48,10 @@ _KEYS = (
     *("title", "notes", "seeds", "tasks", "dev"),
     *("stage1", "classes", "stage1_weight_norms", "rows"),
 )
-_ROW_KEYS = ("name", "controls", "settings", "selection", "runs", "differences", "error")
+_ROW_KEYS = (
+    *("name", "controls", "after", "settings"),
+    *("selection", "runs", "differences", "error"),
+)
 
 
 def check_comparison(data: Comparison) -> None:
@@ -83,8 +88,15 @@ def stage1_row(data: Comparison) -> Row:
     """Return the stage-1 detector as a row of one run."""
     stage1 = data["stage1"]
     run = {key: stage1[key] for key in ("results", "per_class")}
-    run["weight_norms"] = data["stage1_weight_norms"]
-    return {"name": STAGE1_NAME, "controls": [], "runs": [run], "error": None}
+    run |= {"seed": None, "weight_norms": data["stage1_weight_norms"]}
+    return {"name": STAGE1_NAME, "controls": [], "after": STAGE1_NAME, "runs": [run], "error": None}
+
+
+def missing_seeds(data: Comparison, row: Row) -> list[int | None]:
+    """Return the seeds of which a row has no run yet; None is the one run without a seed."""
+    seeds = [None] if row["after"] == STAGE1_NAME else data["seeds"]
+    done = {run["seed"] for run in row["runs"]}
+    return [seed for seed in seeds if seed not in done]
 
 
 def finished_rows(data: Comparison) -> list[Row]:
@@ -100,14 +112,18 @@ def is_control(data: Comparison, row: Row) -> bool:
 def main_control(data: Comparison) -> Row:
     """Return the row most others are compared with; stage 1 if there is none with runs."""
     named = [name for row in data["rows"] for name in row["controls"]]
-    rows = [row for row in finished_rows(data) if row["name"] in named]
+    rows = [row for row in _with_stage1(data) if row["name"] in named]
     return max(rows, key=lambda row: named.count(row["name"]), default=stage1_row(data))
 
 
 def reference(data: Comparison, row: Row) -> Row:
     """Return the first of a row's controls that has runs; stage 1 if there is none."""
-    rows = {other["name"]: other for other in finished_rows(data)}
+    rows = {other["name"]: other for other in _with_stage1(data)}
     return next((rows[name] for name in row["controls"] if name in rows), stage1_row(data))
+
+
+def _with_stage1(data: Comparison) -> list[Row]:
+    return [*finished_rows(data), stage1_row(data)]
 
 
 def best_rows(data: Comparison) -> dict[str, Row]:

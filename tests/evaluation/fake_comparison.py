@@ -75,6 +75,7 @@ def _row(name, gain, classes, seeds, rng):
     return {
         "name": name,
         "controls": [],
+        "after": "",
         "settings": {key: name.title().replace(" ", "") + "Loss", "SOLVER.MAX_ITER": 1600},
         "selection": _selection(gain, two=gain > 10, rng=rng),
         "runs": [_run(seed, gain + rng.normal(0, 1), classes, rng) for seed in seeds],

@@ -79,10 +79,49 @@ def test_settings_name_the_set_they_were_chosen_on(data):
     data["rows"][1]["selection"] = None
     table = compare_tables.settings_table(data)
     assert "`openmoji_quick_dev`" in table.note
-    settings = 'A=x, B=["*cls*", 1.5, true]'
+    settings = "A=x, B=[*cls*, 1.5, True]"
     assert texts(table.rows[0]) == ["control", "SOLVER.BASE_LR=0.1", "2", "5.00", settings]
     assert texts(table.rows[1])[1:4] == ["-", "0", "-"]
     assert "dev" not in compare_tables.settings_table(data | {"dev": None}).note
+
+
+def test_common_settings_are_said_once(data):
+    trained = {"EPOCHS": 4, "SOLVER.TRAINABLE_PARAMS": ["*cls*"]}
+    own = {"MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME": "Loss"}
+    for row, settings in zip(
+        data["rows"], (trained, trained | own, {**trained, "EPOCHS": 8}), strict=True
+    ):
+        row["settings"] = settings
+    post_hoc = {"name": "post", "after": "stage 1", "settings": {"TEST.CALIBRATION.NAME": "Cal"}}
+    data["rows"].append({**data["rows"][0], **post_hoc})
+    table = compare_tables.settings_table(data)
+    common = "Every trained method has `EPOCHS=4`, `SOLVER.TRAINABLE_PARAMS=[*cls*]`"
+    assert common in table.note
+    assert column(table, "settings") == [
+        "-",
+        "CLS_LOSS.NAME=Loss",
+        "EPOCHS=8",
+        "after stage 1; CALIBRATION.NAME=Cal",
+    ]
+    # Of one, nothing is common.
+    data["rows"] = data["rows"][:1]
+    table = compare_tables.settings_table(data)
+    assert column(table, "settings") == ["EPOCHS=4, SOLVER.TRAINABLE_PARAMS=[*cls*]"]
+    assert "Every" not in table.note
+
+
+def test_a_row_in_which_nothing_is_random_has_one_run(data):
+    row = data["rows"][1]
+    row["after"] = "stage 1"
+    row["runs"] = [row["runs"][0] | {"seed": None}]
+    table = compare_tables.scores_table(data)
+    assert column(table, "seeds") == ["1", "2", "1", "2"]
+    assert "±" not in column(table, "AP mask")[2]
+    assert compare_tables.failures_table(data).rows == []
+    row["runs"] = []
+    assert column(compare_tables.scores_table(data), "seeds") == ["1", "2", "0 of 1", "2"]
+    (failure,) = compare_tables.failures_table(data).rows
+    assert texts(failure) == ["better", "0 of 1", "interrupted: no run"]
 
 
 def test_classes_show_stage_1_the_control_and_the_best_rows_once(data):
@@ -96,6 +135,17 @@ def test_classes_show_stage_1_the_control_and_the_best_rows_once(data):
     assert texts(table.rows[0])[:5] == ["cat", "-", "2000", "4600", "3"]
     expected = sum(run["per_class"]["segm"][0] for run in data["rows"][0]["runs"]) / 2
     assert table.rows[0][6].value == pytest.approx(expected)
+
+
+def test_stage_1_as_the_control_of_most_is_shown_once(data):
+    for row in data["rows"]:
+        row["controls"] = ["stage 1"]
+        for entry in row["differences"]:
+            entry["control"] = "stage 1"
+    boxes, _ = compare_tables.differences_tables(data)
+    assert column(boxes, "minus") == ["stage 1", "stage 1"]
+    columns = compare_tables.class_table(data).columns
+    assert sum(name.startswith("stage 1") for name in columns) == 1
 
 
 def test_markdown_shows_every_text_as_it_is():

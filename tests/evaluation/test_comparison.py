@@ -43,6 +43,30 @@ def test_a_row_without_a_finished_control_is_drawn_against_stage_1(data):
     assert reading.main_control(data)["name"] == "stage 1"
 
 
+def test_stage_1_is_a_control_as_any_other(data):
+    data["rows"][1]["controls"] = ["stage 1", "control"]
+    data["rows"][2]["controls"] = ["control", "stage 1"]
+    assert reading.reference(data, data["rows"][1])["name"] == "stage 1"
+    assert reading.reference(data, data["rows"][2])["name"] == "control"
+    assert reading.is_control(data, reading.stage1_row(data))
+    data["rows"][0]["controls"] = ["stage 1"]
+    assert reading.main_control(data)["name"] == "stage 1"
+
+
+def test_missing_seeds(data):
+    row = data["rows"][1]
+    assert reading.missing_seeds(data, row) == []
+    del row["runs"][0]
+    assert reading.missing_seeds(data, row) == [1]
+    row["after"] = "stage 1"
+    assert reading.missing_seeds(data, row) == [None]
+    row["runs"][0]["seed"] = None
+    assert reading.missing_seeds(data, row) == []
+    # After a trained row there is a run for each of its seeds.
+    row.update(after="control", runs=[])
+    assert reading.missing_seeds(data, row) == [1, 2]
+
+
 def test_the_best_row_of_each_group_is_never_the_control(data):
     for row, values in zip(data["rows"], ((9, 9, 9), (1, 2, 8), (4, 1, None)), strict=True):
         for run in row["runs"]:
