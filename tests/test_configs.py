@@ -9,6 +9,8 @@ import yaml
 from detectron2.config import get_cfg
 from detectron2.data import MetadataCatalog
 
+from lt_det.compare.rows import Comparison
+from lt_det.compare.settings import with_settings
 from lt_det.config import add_lt_det_config, check_config
 from lt_det.data.loaders import build_batch_plan
 from lt_det.engine.freeze import freeze_parameters
@@ -197,3 +199,43 @@ def test_meta_step_is_what_the_name_says(name):
     assert cfg.SOLVER.META.SAMPLER.LAG >= cfg.DATALOADER.NUM_WORKERS
     if sampler:
         assert len(next(iter(plan))) == cfg.SOLVER.IMS_PER_BATCH
+
+
+# --- comparisons -------------------------------------------------------------------------------
+
+OPENMOJI = "configs/OpenMoji-InstanceSegmentation"
+# A row of a comparison on features is the method of this config.
+STAGE2 = {
+    "softmax control": "softmax",
+    "softmax control, class-aware": "softmax_class_aware",
+    "cRT, class-aware": "crt",
+    "LWS, class-aware": "lws",
+    "MARC": "marc",
+    "DisAlign": "disalign",
+    "BAGS": "bags",
+    "Balanced Softmax": "balanced_softmax",
+    "BALMS, Meta Reweighter": "balanced_softmax_meta_reweighter",
+    "BALMS, Meta Sampler": "balanced_softmax_meta_sampler",
+    "sigmoid control": "sigmoid",
+    "sigmoid control, class-aware": "sigmoid_class_aware",
+    "Balanced Sigmoid": "balanced_sigmoid",
+}
+
+
+@pytest.mark.parametrize("row_name", STAGE2)
+def test_a_row_of_a_comparison_is_its_config(row_name):
+    """But for the schedule and the rates, which each chooses on dev."""
+    rows = Comparison.load(ROOT / OPENMOJI / "comparisons" / "quick.yaml").rows
+    (row,) = (row for row in rows if row.name == row_name)
+    softmax = load(f"{OPENMOJI}/mask_rcnn_small_softmax.yaml")
+    ours = with_settings(softmax, row.settings, num_pictures=100)
+    theirs = load(f"{OPENMOJI}/mask_rcnn_small_{STAGE2[row_name]}_stage2.yaml")
+    # From a softmax detector, where the config starts from a sigmoid one.
+    if "igmoid" in row_name:
+        theirs.MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT = True
+    ours.defrost()
+    for cfg in (ours, theirs):
+        del cfg["OUTPUT_DIR"], cfg.MODEL["WEIGHTS"], cfg.SOLVER.META["BASE_LR"]
+        for key in ("BASE_LR", "MAX_ITER", "STEPS", "WARMUP_ITERS"):
+            del cfg.SOLVER[key]
+    assert ours.dump() == theirs.dump()

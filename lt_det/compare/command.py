@@ -123,20 +123,21 @@ def _run(bench: Workbench, comparison: Comparison, runner: TaskRunner) -> None:
     Raises:
         OutOfTimeError: see :meth:`TaskRunner.run`.
     """
-    begun = [stage1_run()]
+    runs = [stage1_run()]
     trained = [row for row in comparison.rows if row.is_trained or row.after == STAGE1]
     others = [row for row in comparison.rows if row not in trained]
     for title, rows in (("", trained), (", after others", others)):
         runner.run(f"choosing{title}", _selections(bench, comparison, rows, runner))
-        begun += [
-            run for row in rows if row.name not in runner.errors for run in runs_of(comparison, row)
-        ]
-        left = [run for run in begun if not bench.is_trained(run)]
-        runner.run(f"training{title}", [Task(run.row.name, "train", (run,)) for run in left])
-    begun = [run for run in begun if bench.is_trained(run)]
+        chosen = [row for row in rows if row.name not in runner.errors]
+        more = [run for row in chosen for run in runs_of(comparison, row)]
+        _train([run for run in (*runs, *more) if not bench.is_trained(run)], title, runner)
+        runs = [run for run in (*runs, *more) if bench.is_trained(run)]
     for name in bench.cfg.DATASETS.TEST:
-        left = [run for run in begun if not bench.is_evaluated(run, name)]
-        _evaluate(left, name, runner)
+        _evaluate([run for run in runs if not bench.is_evaluated(run, name)], name, runner)
+
+
+def _train(runs: Sequence[Run], title: str, runner: TaskRunner) -> None:
+    runner.run(f"training{title}", [Task(run.row.name, "train", (run,)) for run in runs])
 
 
 def _selections(bench, comparison, rows: Sequence[Row], runner: TaskRunner) -> list[Task]:

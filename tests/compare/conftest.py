@@ -3,16 +3,18 @@
 import argparse
 import contextlib
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 from toy_stage1 import frozen_stage1
 
-from lt_det.compare import command
+from lt_det.compare import command, runs
 
 COMPARISON = {
     "seeds": [1, 2],
@@ -70,11 +72,10 @@ class Given:
         }
         return command.run_from_args(argparse.Namespace(**defaults | options))
 
-    def copy(self, output: Path, parts: str = "*") -> Path:
-        """The finished comparison in another folder; parts of it."""
-        for path in self.output.glob(parts):
-            if path.is_dir():
-                shutil.copytree(path, output / path.name)
+    def copy(self, output: Path, *parts: str) -> Path:
+        """Parts of the finished comparison in another folder, as links: files are replaced."""
+        for part in parts:
+            shutil.copytree(self.output / part, output / part, copy_function=os.link)
         return output
 
 
@@ -89,9 +90,33 @@ def finished(make_tiny_cfg, toy_lvis, tmp_path_factory) -> Iterator[Given]:
     given = Given(config_file, comparison, toy_lvis.train, folder / "output")
     with pytest.MonkeyPatch.context() as patch, _loggers_as_they_were():
         patch.setenv("LT_DET_CACHE", str(folder / "cache"))
-        # The others are done, and one failed.
+        few = partial(runs.replicate_metrics, num_replicates=20)
+        patch.setattr(runs, "replicate_metrics", few)
+        # One failed, the others are done.
         assert given.run(given.output) == 1
         yield given
+
+
+@pytest.fixture
+def in_process(monkeypatch) -> list[tuple]:
+    """Work in this process, draw nothing; what is done: ``("train", row, seed)`` and the like."""
+    calls = []
+
+    def recorded(method: str, described):
+        original = getattr(runs.Workbench, method)
+
+        def call(self, *arguments):
+            calls.extend((method, *entry) for entry in described(*arguments))
+            return original(self, *arguments)
+
+        monkeypatch.setattr(runs.Workbench, method, call)
+
+    recorded("_trial", lambda row, seed, settings: [(row.name, seed)])
+    recorded("train", lambda run: [(run.row.name, run.seed)])
+    recorded("evaluate", lambda given, name: [(run.row.name, run.seed) for run in given])
+    monkeypatch.setattr(command, "_num_jobs", lambda *_: 0)
+    monkeypatch.setattr(command, "write_compare_report", lambda folder, data: "")
+    return calls
 
 
 @contextlib.contextmanager

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from toy import random_set, repeat_images
 
-from lt_det.evaluation.bootstrap import average_precision, bootstrap_difference, bootstrap_interval
+from lt_det.evaluation.bootstrap import (
+    average_precision,
+    bootstrap_difference,
+    bootstrap_interval,
+    difference_of_replicates,
+    replicate_metrics,
+)
 from lt_det.evaluation.group_metrics import per_class
 from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
 from lt_det.evaluation.matches import Matches
@@ -219,3 +225,28 @@ def test_evaluations_that_cannot_be_compared_are_refused():
         bootstrap_interval([_found([True])], np.array([0, 1]))
     with pytest.raises(ValueError, match="num_replicates"):
         bootstrap_interval([_found([True])], groups, 0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_difference_of_stored_replicates_is_the_difference(seed, tmp_path):
+    """Also of unequally many training seeds, and of a group without ground truth."""
+    toy, results = random_set(seed)
+    rng = np.random.default_rng(seed)
+    found = [
+        [r | {"score": float(rng.random())} for r in results if rng.random() < kept]
+        for kept in (0.9, 0.5, 0.7)
+    ]
+    matches = [_api(toy, part, tmp_path / "gt.json")[1] for part in found]
+    groups = np.array([0, 0, 2, 2, 2])
+    for ours, theirs in ((matches[:1], matches[1:2]), (matches[:2], matches[2:])):
+        expected = bootstrap_difference(ours, theirs, groups, num_replicates=60, seed=seed)
+        stored = [
+            [replicate_metrics(m, groups, num_replicates=60, seed=seed) for m in side]
+            for side in (ours, theirs)
+        ]
+        difference = difference_of_replicates(*stored)
+        assert difference.keys() == expected.keys()
+        for metric, values in expected.items():
+            assert difference[metric] == pytest.approx(values, abs=1e-12, nan_ok=True)
+        assert math.isnan(difference["APc"]["mean"])
+        assert difference["AP"]["mean"] != 0
