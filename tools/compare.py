@@ -33,7 +33,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="*", default=[], help="instead of the file's")
     parser.add_argument("--dev", help="data set on which hyper-parameters are chosen")
     parser.add_argument("--holdout", type=float, help="choose on this share of the training set")
-    parser.add_argument("--jobs", type=int, default=0, help="processes, on CPU; 0 is one a core")
+    parser.add_argument("--jobs", type=int, default=0, help="on CPU, of one thread; 0: one a core")
     parser.add_argument("--minutes", type=float, help="begin nothing after that; status 75")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="config keys and values")
     sys.exit(run_from_args(parser.parse_args()))

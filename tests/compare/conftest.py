@@ -1,12 +1,9 @@
-"""A comparison of a few methods on the toy set, run once for all tests of a file."""
+"""Fixtures of the comparison tests: one that ran through, for all tests of a file."""
 
-import argparse
 import contextlib
 import logging
-import os
-import shutil
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,67 +13,9 @@ from toy_stage1 import frozen_stage1
 
 from lt_det.compare import command, runs
 
-COMPARISON = {
-    "seeds": [1, 2],
-    "settings": {"EPOCHS": 2, "SOLVER.BASE_LR": 0.1},
-    "controls": ["softmax control"],
-    "rows": [
-        {"name": "softmax control"},
-        {
-            "name": "Balanced Softmax",
-            "settings": {"MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME": "BalancedSoftmaxLoss"},
-            # The last one diverges: it is a trial, not a failure.
-            "grid": {"SOLVER.BASE_LR": [0.05, 0.4, 1.0e38]},
-        },
-        {"name": "diverges", "settings": {"SOLVER.BASE_LR": 1.0e38}},
-        {
-            "name": "tau-norm",
-            "after": "stage 1",
-            "settings": {"TEST.CALIBRATION.NAME": "TauNormCalibration"},
-            "grid": {"TEST.CALIBRATION.TAU_NORM.TAU": [0.0, 1.0]},
-            "controls": ["stage 1", "softmax control"],
-        },
-        {
-            "name": "adjusted control",
-            "after": "softmax control",
-            "settings": {"TEST.CALIBRATION.NAME": "LogitAdjustmentCalibration"},
-            # One value is no choice, and holds.
-            "grid": {"TEST.CALIBRATION.LOGIT_ADJUSTMENT.TAU": [0.5]},
-        },
-    ],
-}
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a user has: a detector's config, a comparison, a dev set."""
-
-    config_file: Path
-    comparison: Path
-    dev: str
-    output: Path
-
-    def run(self, output: Path, **options) -> int:
-        """``tools/compare.py`` with other options."""
-        defaults = {
-            "config_file": str(self.config_file),
-            "comparison": str(self.comparison),
-            "output": str(output),
-            "rows": [],
-            "seeds": [],
-            "dev": self.dev,
-            "holdout": None,
-            "jobs": 2,
-            "minutes": None,
-            "opts": [],
-        }
-        return command.run_from_args(argparse.Namespace(**defaults | options))
-
-    def copy(self, output: Path, *parts: str) -> Path:
-        """Parts of the finished comparison in another folder, as links: files are replaced."""
-        for part in parts:
-            shutil.copytree(self.output / part, output / part, copy_function=os.link)
-        return output
+# `import toy_comparison` works however pytest was told to import test files.
+sys.path.insert(0, str(Path(__file__).parent))
+from toy_comparison import COMPARISON, Given
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import COMPARISON
 from detectron2.config import get_cfg
+from toy_comparison import COMPARISON
 
 from lt_det.bank import extraction
-from lt_det.compare import runs
+from lt_det.compare import command, runs
+from lt_det.compare.checks import keep_settings
+from lt_det.compare.rows import Comparison, Row
 from lt_det.compare.tasks import TaskRunner
 from lt_det.config import add_lt_det_config
 from lt_det.data.statistics import FROM_CHECKPOINT
@@ -299,6 +301,29 @@ def test_other_weights_in_a_file_of_the_same_name(finished, tmp_path, monkeypatc
     monkeypatch.setattr("lt_det.compare.checks.sha256_of_file", lambda path: "another")
     with pytest.raises(ValueError, match="runs of row 'stage 1' under other checkpoint"):
         finished.run(finished.output)
+
+
+def test_a_folder_of_an_older_version_is_not_refused_for_what_it_did_not_keep(tiny_cfg, tmp_path):
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"weights")
+    tiny_cfg.MODEL.WEIGHTS = str(weights)
+    given = (tmp_path, tiny_cfg, [], Comparison([Row("row")], [1]), "--dev a")
+    keep_settings(*given)
+    kept = tmp_path / "rows" / "row" / "settings.json"
+    before = json.loads(kept.read_text())
+    # As if a run were done.
+    (kept.parent / "seed1").mkdir()
+    (kept.parent / "seed1" / "run.json").touch()
+    kept.write_text(json.dumps({key: before[key] for key in ("settings", "grid", "after")}))
+    keep_settings(*given)
+    kept.write_text(json.dumps({**before, "checkpoint": "another"}))
+    with pytest.raises(ValueError, match="'row' under other checkpoint: remove"):
+        keep_settings(*given)
+
+
+def test_a_machine_without_git(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert command._commit() == "unknown"
 
 
 @pytest.mark.parametrize(

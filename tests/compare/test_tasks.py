@@ -32,6 +32,10 @@ class Subject:
         self.write(name)
         os.kill(os.getpid(), signal.SIGKILL)
 
+    def rest(self, name: str) -> None:
+        time.sleep(1)
+        self.write(name)
+
     def speak(self, name: str) -> None:
         logging.getLogger("lt_det.some").info("done with %s", name)
         self.write(name)
@@ -114,12 +118,11 @@ def test_those_that_never_began_stay_side_by_side(runner, folder, monkeypatch):
         return in_pool(self, given, num_jobs, progress)
 
     monkeypatch.setattr(TaskRunner, "_run_in_pool", counted)
-    runner(2).run("writing", tasks("die", *["write"] * 9))
+    running = runner(2)
+    running.run("writing", tasks("rest", "die", *["write"] * 8))
     assert len(lines(folder)) == 10
-    alone = [size for size in sizes[1:] if size == (1, 1)]
-    assert 1 <= len(alone) <= 2
-    assert sizes[0] == (10, 2)
-    assert sum(num_jobs == 2 for _, num_jobs in sizes) == 2
+    assert list(running.errors) == ["die1"]
+    assert sizes == [(10, 2), (1, 1), (1, 1), (8, 2)]
 
 
 @pytest.mark.parametrize("num_jobs", [0, 2])

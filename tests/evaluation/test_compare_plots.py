@@ -90,6 +90,8 @@ def test_class_panels_show_the_method_over_its_control(data):
     grey = [axes.texts[0].get_text() for axes in figure.axes]
     assert grey == ["grey: stage 1", "grey: control", "grey: control"]
     assert {len(axes.collections) for axes in figure.axes} == {2}
+    data["rows"][2]["controls"] = ["stage 1", "control"]
+    assert draw_class_ap(data).axes[2].texts[0].get_text() == "grey: stage 1"
     many = draw_class_ap(comparison(("control",), num_classes=400, seeds=(1,)))
     assert not many.axes[0].collections
 
