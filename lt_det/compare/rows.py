@@ -22,7 +22,8 @@ A comparison is a YAML file (``configs/comparisons/``)::
 Settings are config keys; ``EPOCHS`` stands for ``SOLVER.MAX_ITER``, ``STEPS`` and ``WARMUP_ITERS``,
 which depend on the size of the data. ``after`` names what a post-hoc row starts from: ``stage 1``
 or a trained row. A comparison may begin with ``_BASE_: other.yaml``, of which it replaces keys and
-adds to ``settings``, and end with ``only: [globs]``, the rows that it keeps.
+adds to ``settings``; with ``overrides: {glob: settings}`` for the rows whose names match, and
+``only: [globs]``, the rows that it keeps.
 """
 
 from __future__ import annotations
@@ -40,10 +41,11 @@ import yaml
 __all__ = ["STAGE1", "Comparison", "Row"]
 
 STAGE1 = "stage 1"
-_BASE, _ONLY = "_BASE_", "only"
+_BASE, _ONLY, _OVERRIDES = "_BASE_", "only", "overrides"
 # Keys and the types of their values, of a comparison and of a row.
 _BOTH = {"settings": dict, "grid": dict, "controls": list}
 _KEYS = {**_BOTH, "seeds": list, "samplings": dict, "rows": list, _ONLY: list, _BASE: str}
+_KEYS[_OVERRIDES] = dict
 _ROW_KEYS = {**_BOTH, "name": str, "samplings": list, "after": str}
 
 
@@ -176,6 +178,16 @@ def _read(path: Path) -> dict:
     return {**base, **values, "settings": settings}
 
 
+def _overrides(values: Mapping, name: str) -> dict:
+    """Settings for the row of that name alone."""
+    settings = {}
+    for glob, of_glob in values.get(_OVERRIDES, {}).items():
+        _check(isinstance(of_glob, dict), f"{_OVERRIDES} {glob!r} has no settings, but {of_glob!r}")
+        if fnmatchcase(name, glob):
+            settings |= of_glob
+    return settings
+
+
 def _rows(values: Mapping) -> Iterator[Row]:
     samplings = {"": {}, **values.get("samplings", {})}
     for row in values["rows"]:
@@ -192,9 +204,10 @@ def _rows(values: Mapping) -> Iterator[Row]:
         for sampling in row.get("samplings", [""]):
             _check(sampling in samplings, f"{where}unknown sampling {sampling!r}")
             name = f"{row['name']}, {sampling}" if sampling else row["name"]
+            settings = {**common, **samplings[sampling], **row.get("settings", {})}
             yield Row(
                 name=name,
-                settings={**common, **samplings[sampling], **row.get("settings", {})},
+                settings={**settings, **_overrides(values, name)},
                 grid=grid,
                 # Nothing is its own control.
                 controls=[c for c in row.get("controls", values.get("controls", [])) if c != name],
