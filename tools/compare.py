@@ -33,10 +33,17 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="*", default=[], help="instead of the file's")
     parser.add_argument("--dev", help="data set on which hyper-parameters are chosen")
     parser.add_argument("--holdout", type=float, help="choose on this share of the training set")
-    parser.add_argument("--jobs", type=int, default=0, help="on CPU, of one thread; 0: one a core")
+    parser.add_argument("--jobs", type=int, default=0, help="of one thread each; 0: one a core")
     parser.add_argument("--minutes", type=float, help="begin nothing after that; status 75")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="config keys and values")
-    sys.exit(run_from_args(parser.parse_args()))
+    args = parser.parse_args()
+    try:
+        sys.exit(run_from_args(args))
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("\ninterrupted: the same command continues", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

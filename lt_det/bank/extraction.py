@@ -47,6 +47,8 @@ class Extraction:
         forward: batch of mapped pictures -> the columns of each.
         title: of the progress bar.
         batch_size: visits in a forward pass.
+        after_shard: called after every shard but the last; what it raises stops the work there, and
+            the next call goes on. One process cannot tell the others.
     """
 
     path: Path
@@ -56,6 +58,7 @@ class Extraction:
     forward: Callable[[list[dict]], Iterable[Columns]]
     title: str
     batch_size: int
+    after_shard: Callable[[], None] = lambda: None
 
 
 def extract(cfg: CfgNode, model: nn.Module, job: Extraction) -> BankFolder:
@@ -129,6 +132,8 @@ def _write_shards(
             folder.write(
                 number, {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
             )
+            if number != shards[-1]:
+                job.after_shard()
 
 
 def _visits(job: Extraction, shard: int, size: int) -> range:

@@ -139,7 +139,8 @@ class BankFolder:
         if different:
             raise StaleBankError(
                 f"The bank {self.path} was made from something else: "
-                f"{_listed(different, found, self.identity)}. Remove it, or name another folder"
+                f"{_listed(different, found, self.identity)}. Remove it, with all that "
+                "was made from it, or name another folder"
             )
 
     def _identity_digest(self) -> str:

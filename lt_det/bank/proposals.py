@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +85,11 @@ class ProposalBank:
 
 
 def build_proposal_bank(
-    cfg: CfgNode, model: nn.Module, dataset_name: str, path: str | Path
+    cfg: CfgNode,
+    model: nn.Module,
+    dataset_name: str,
+    path: str | Path,
+    after_shard: Callable[[], None] = lambda: None,
 ) -> ProposalBank:
     """The bank of ``MODEL.WEIGHTS`` on a test set, extracted as far as it is not there.
 
@@ -97,6 +101,7 @@ def build_proposal_bank(
         model: the detector, with the weights of ``MODEL.WEIGHTS``; nothing in it changes.
         dataset_name: a registered data set.
         path: the bank's folder.
+        after_shard: see :class:`Extraction`.
 
     Raises:
         StaleBankError: if the folder holds a bank of other weights, data, settings or code.
@@ -114,6 +119,7 @@ def build_proposal_bank(
         title=f"proposals of {dataset_name}",
         # As Detectron2 evaluates: padding beside a larger picture would change features.
         batch_size=1,
+        after_shard=after_shard,
     )
     return ProposalBank(extract(cfg, model, extraction), cfg.MODEL.DEVICE)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,9 @@ BANK_SEED = 0
 _BACKGROUND = 1
 
 
-def build_feature_bank(cfg: CfgNode, model: nn.Module, path: str | Path) -> FeatureBank:
+def build_feature_bank(
+    cfg: CfgNode, model: nn.Module, path: str | Path, after_shard: Callable[[], None] = lambda: None
+) -> FeatureBank:
     """The bank of ``MODEL.WEIGHTS`` on ``DATASETS.TRAIN``, extracted as far as it is not there.
 
     RoIs are those of training: proposals and ground truth under the training augmentation, the
@@ -38,6 +40,7 @@ def build_feature_bank(cfg: CfgNode, model: nn.Module, path: str | Path) -> Feat
         cfg: a config of the detector; ``FEATURE_BANK`` says what is kept.
         model: the detector, with the weights of ``MODEL.WEIGHTS``; nothing in it changes.
         path: the bank's folder.
+        after_shard: see :class:`Extraction`.
 
     Raises:
         StaleBankError: if the folder holds a bank of other weights, data, settings or code.
@@ -58,6 +61,7 @@ def build_feature_bank(cfg: CfgNode, model: nn.Module, path: str | Path) -> Feat
         forward=_forward(cfg, model),
         title="features",
         batch_size=cfg.FEATURE_BANK.IMS_PER_BATCH,
+        after_shard=after_shard,
     )
     folder = extract(cfg, model, extraction)
     heads = cfg.MODEL.ROI_HEADS

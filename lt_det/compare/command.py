@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -39,7 +40,7 @@ __all__ = ["run_from_args"]
 logger = logging.getLogger(__name__)
 
 # Runs that share a pass over the test pictures: their detections are all in memory.
-_RUNS_A_PASS = 6
+_RUNS_A_PASS = 10
 
 
 def run_from_args(args: argparse.Namespace) -> int:
@@ -47,14 +48,13 @@ def run_from_args(args: argparse.Namespace) -> int:
 
     0: done. 1: done, but for methods that failed. :data:`UNFINISHED`: ``--minutes`` are over.
     """
-    deadline = time.monotonic() + 60 * args.minutes if args.minutes else float("inf")
+    deadline = time.monotonic() + 60 * args.minutes if args.minutes is not None else float("inf")
     comparison = Comparison.load(args.comparison)
     if args.seeds:
         comparison = Comparison(comparison.rows, args.seeds)
     if args.rows:
         comparison = comparison.select(args.rows)
-    if args.minutes is not None and not args.minutes > 0:
-        raise ValueError(f"Expected --minutes to be above 0, but got {args.minutes}")
+    _check_args(args)
     output_dir = Path(args.output)
     output_dir.mkdir(parents=True, exist_ok=True)
     setup_logger(str(output_dir), name="lt_det")
@@ -64,18 +64,26 @@ def run_from_args(args: argparse.Namespace) -> int:
     records = training_dicts(cfg)
     choice = f"--holdout {args.holdout}" if args.holdout else f"--dev {args.dev}"
     keep_settings(output_dir, cfg, records, comparison, choice)
-    bench = _workbench(args, cfg, records, output_dir)
-    runner = TaskRunner(bench, _num_jobs(args, cfg), output_dir / "workers.log", deadline)
+    try:
+        bench = _workbench(args, cfg, records, output_dir, deadline)
+    except OutOfTimeError:
+        return _unfinished()
+    num_jobs, bench.evaluation_jobs = _jobs(args, cfg)
+    runner = TaskRunner(bench, num_jobs, output_dir / "workers.log", deadline)
     try:
         _run(bench, comparison, runner)
         status = 1 if runner.errors else 0
     except OutOfTimeError:
-        print("Time is over and there is more to do: the same command continues.")
-        status = UNFINISHED
+        status = _unfinished()
     for name in cfg.DATASETS.TEST:
         if bench.is_evaluated(stage1_run(), name):
             print("\n" + _report(bench, comparison, runner, name))
     return status
+
+
+def _unfinished() -> int:
+    print("Time is over and there is more to do: the same command continues.")
+    return UNFINISHED
 
 
 def _config(args: argparse.Namespace) -> CfgNode:
@@ -86,16 +94,29 @@ def _config(args: argparse.Namespace) -> CfgNode:
     return cfg
 
 
-def _num_jobs(args: argparse.Namespace, cfg: CfgNode) -> int:
-    if torch.device(cfg.MODEL.DEVICE).type != "cpu":
-        return 0
-    return args.jobs or os.cpu_count() or 1
+def _jobs(args: argparse.Namespace, cfg: CfgNode) -> tuple[int, int]:
+    """Processes for runs, and for the evaluations of each; a GPU's runs are all in this one."""
+    jobs = args.jobs or os.cpu_count() or 1
+    return (jobs, 1) if torch.device(cfg.MODEL.DEVICE).type == "cpu" else (0, jobs)
 
 
 def _workbench(
-    args: argparse.Namespace, cfg: CfgNode, records: Sequence[dict], output_dir: Path
+    args: argparse.Namespace,
+    cfg: CfgNode,
+    records: Sequence[dict],
+    output_dir: Path,
+    deadline: float,
 ) -> Workbench:
-    """Everything shared, the banks extracted as far as they are not there."""
+    """Everything shared, the banks extracted as far as they are not there.
+
+    Raises:
+        OutOfTimeError: if the deadline came before they are.
+    """
+
+    def check_time() -> None:
+        if time.monotonic() >= deadline:
+            raise OutOfTimeError
+
     model = LTTrainer.build_model(cfg)
     LTCheckpointer(model).load(cfg.MODEL.WEIGHTS, checkpointables=[])
     banks = output_dir / "banks"
@@ -109,9 +130,11 @@ def _workbench(
         cfg=cfg,
         output_dir=output_dir,
         model=model,
-        bank=build_feature_bank(cfg, model, banks / "train"),
+        bank=build_feature_bank(cfg, model, banks / "train", check_time),
         records=records,
-        test={name: build_proposal_bank(cfg, model, name, banks / name) for name in names},
+        test={
+            name: build_proposal_bank(cfg, model, name, banks / name, check_time) for name in names
+        },
         trial_pictures=trial_pictures,
         dev=dev,
     )
@@ -177,11 +200,18 @@ def _report(bench: Workbench, comparison: Comparison, runner: TaskRunner, datase
     return f"{text}\nPage and plots: {folder}/compare.html"
 
 
+def _check_args(args: argparse.Namespace) -> None:
+    if args.jobs < 0:
+        raise ValueError(f"Expected --jobs to be 0 or more, but got {args.jobs}")
+    if args.minutes is not None and not args.minutes > 0:
+        raise ValueError(f"Expected --minutes to be above 0, but got {args.minutes}")
+
+
 def _provenance(comparison: Comparison) -> str:
     """Command, commit, machine and seeds: what a figure needs to be repeated."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return (
-        f"`{' '.join([Path(sys.executable).name, *sys.argv])}`, commit {_commit()}, "
+        f"`{shlex.join([Path(sys.executable).name, *sys.argv])}`, commit {_commit()}, "
         f"{platform.machine()} with {os.cpu_count()} cores, {device}, seeds "
         f"{', '.join(map(str, comparison.seeds))}."
     )

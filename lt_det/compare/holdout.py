@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from lt_det.evaluation.report import atomic_text
 from lt_det.seeding import derived_seed, picture_number
 
 __all__ = ["hold_out"]
+
+logger = logging.getLogger(__name__)
 
 # Tells this draw from others of the same pictures.
 _HOLDOUT = 2
@@ -60,6 +63,7 @@ def hold_out(
             f"--holdout {share} of {len(records)} pictures leaves nothing on one side: name a dev "
             "set by --dev"
         )
+    _announce(metadata.thing_classes, records, held_out)
     _write_part(metadata.json_file, {records[i]["image_id"] for i in held_out}, Path(path))
     name = f"{dataset_names[0]}_holdout"
     if name in DatasetCatalog:
@@ -67,6 +71,21 @@ def hold_out(
         MetadataCatalog.remove(name)
     FORMATS[data_format](name, str(path), metadata.image_root)
     return name, [i for i in range(len(records)) if i not in held_out]
+
+
+def _announce(classes: Sequence[str], records: Sequence[dict], held_out: set[int]) -> None:
+    """Say what the choice is made on, above all what it cannot see."""
+    seen = {a["category_id"] for i in held_out for a in records[i]["annotations"]}
+    unseen = [name for number, name in enumerate(classes) if number not in seen]
+    logger.info(
+        "Held out %d of %d training pictures to choose hyper-parameters on; %d of %d classes have "
+        "no object there%s",
+        len(held_out),
+        len(records),
+        len(unseen),
+        len(classes),
+        f", such as {unseen[:3]}: their AP has no say in the choice" if unseen else "",
+    )
 
 
 def _is_held_out(record: dict, share: float) -> bool:

@@ -19,6 +19,7 @@ from lt_det.bank.feature_bank import FeatureBank
 from lt_det.bank.proposals import ProposalBank
 from lt_det.bank.scoring import detect
 from lt_det.bank.training import DivergedError, train_classifier
+from lt_det.compare.forked import forked_map
 from lt_det.compare.rows import STAGE1, Row
 from lt_det.compare.settings import with_settings
 from lt_det.config import check_config
@@ -89,6 +90,7 @@ class Workbench:
         trial_pictures: indices of the pictures to train trials on, where dev is a part of the
             training set; None is all of them.
         dev: data set on which hyper-parameters are chosen; "" for none.
+        evaluation_jobs: processes that evaluate side by side.
     """
 
     cfg: CfgNode
@@ -99,6 +101,7 @@ class Workbench:
     test: Mapping[str, ProposalBank]
     trial_pictures: Sequence[int] | None
     dev: str
+    evaluation_jobs: int = 1
 
     def select(self, row: Row, seed: int | None) -> dict:
         """Choose a row's hyper-parameters by box AP on dev.
@@ -115,11 +118,9 @@ class Workbench:
         path = self._selection_file(row)
         trials = (self.chosen(row) or {"trials": []})["trials"]
         done = [trial["settings"] for trial in trials]
-        for settings in row.trials():
-            if settings in done:
-                continue
-            metrics = self._trial(row, seed, settings)
-            trials.append({"settings": settings, **{n: metrics[n] for n in SELECTION_METRICS}})
+        left = [settings for settings in row.trials() if settings not in done]
+        for start in range(0, len(left), self.evaluation_jobs):
+            trials += self._trials(row, seed, left[start : start + self.evaluation_jobs])
             if found := [trial for trial in trials if not math.isnan(trial["AP"])]:
                 best = max(found, key=lambda trial: trial["AP"])
                 _write_json(path, {"trials": trials, "chosen": best["settings"]})
@@ -131,15 +132,23 @@ class Workbench:
             )
         return selection
 
-    def _trial(self, row: Row, seed: int | None, settings: Mapping) -> Mapping[str, float]:
-        """Box AP on dev; NaN if the training diverges."""
-        cfg = self._config(row, seed, settings, self._selection_file(row).parent / "trials")
-        try:
-            model = self._trained(cfg, row, seed, self.trial_pictures)
-        except DivergedError as error:
-            logger.warning("%s, %s: %s", row.name, dict(settings), error)
-            return dict.fromkeys(SELECTION_METRICS, math.nan)
-        return self._evaluate([(cfg, model)], self.dev, with_masks=False)[0]["bbox"]
+    def _trials(self, row: Row, seed: int | None, trials: Sequence[dict]) -> list[dict]:
+        """Train trials one by one, evaluate boxes on dev together; NaN where training diverges."""
+        loaded = {}
+        for number, settings in enumerate(trials):
+            folder = self._selection_file(row).parent / "trials" / str(number)
+            cfg = self._config(row, seed, settings, folder)
+            try:
+                loaded[number] = cfg, self._trained(cfg, row, seed, self.trial_pictures)
+            except DivergedError as error:
+                logger.warning("%s, %s: %s", row.name, dict(settings), error)
+        results = self._evaluate(list(loaded.values()), self.dev, with_masks=False)
+        metrics = dict(zip(loaded, (result["bbox"] for result in results), strict=True))
+        nothing = dict.fromkeys(SELECTION_METRICS, math.nan)
+        return [
+            {"settings": settings, **{n: metrics.get(number, nothing)[n] for n in nothing}}
+            for number, settings in enumerate(trials)
+        ]
 
     def _selection_file(self, row: Row) -> Path:
         return row_folder(self.output_dir, row) / _SELECTION
@@ -240,6 +249,8 @@ class Workbench:
         self, loaded: Sequence[tuple[CfgNode, nn.Module]], dataset_name: str, with_masks: bool
     ) -> list[dict]:
         """Results of models that differ in their classifiers alone."""
+        if not loaded:
+            return []
         evaluators = []
         for cfg, model in loaded:
             save_class_stats(model, cfg.OUTPUT_DIR)
@@ -254,11 +265,14 @@ class Workbench:
         for of_picture in found:
             for evaluator, detections in zip(evaluators, of_picture, strict=True):
                 evaluator.add(detections)
-        results = [evaluator.evaluate() for evaluator in evaluators]
-        if with_masks:
-            for evaluator in evaluators:
+
+        def finish(evaluator: GroupEvaluator) -> dict:
+            results = evaluator.evaluate()
+            if with_masks:
                 _write_replicates(evaluator)
-        return results
+            return results
+
+        return forked_map(finish, evaluators, self.evaluation_jobs)
 
 
 def replicates_file(folder: Path, task: str) -> Path:

@@ -160,7 +160,7 @@ def _begin_worker(subject: object, log: Path) -> None:
     _call.subject, _call.log = subject, log
     # A fork has none of its parent's OpenMP threads, and waits for them for ever if it wants any.
     torch.set_num_threads(1)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (1, 2):
         os.dup2(file, stream)
 

@@ -156,13 +156,15 @@ def lvis_v1_spec() -> OpenMojiSpec:
         num_classes=len(counts),
         class_counts=counts,
         num_train=20000,
-        num_dev=1000,
-        num_val=4000,
-        num_val_uniform=2000,
+        num_dev=500,
+        num_val=2000,
+        num_val_uniform=1000,
         picture_size=256,
         objects_per_picture=(3, 12),
         object_size=(32, 96),
         min_filling=0.2,
+        # Of 509 rare classes: with ten each, most pictures of dev and val would be theirs.
+        min_rare_instances=3,
     )
 
 

@@ -139,8 +139,9 @@ class Table:
         return self._run("train_net.py", ["--resume", *self._minutes_left()], opts)
 
     def compare(self) -> bool:
-        """Feature banks and all methods over all seeds."""
+        """Feature banks and all methods over all seeds; prints the table."""
         arguments = ["--comparison", str(self._size.comparison)]
+        arguments += ["--dev", f"{set_name(self._size.preset, live=True)}_dev"]
         arguments += ["--output", str(self._output / "comparison"), *self._minutes_left()]
         return self._run(
             "compare.py", arguments, [*self._size.opts, "MODEL.WEIGHTS", str(self.weights)]
@@ -150,17 +151,6 @@ class Table:
     def weights(self) -> Path:
         """Stage 1, when it is done."""
         return self._output / "stage1" / "model_final.pth"
-
-    def text(self) -> str:
-        """The tables that the comparison wrote.
-
-        Raises:
-            RuntimeError: if there is none.
-        """
-        files = sorted((self._output / "comparison").rglob("compare.md"))
-        if not files:
-            raise RuntimeError(f"The comparison left no compare.md in {self._output}/comparison")
-        return "\n\n".join(file.read_text() for file in files)
 
     def _run(self, tool: str, arguments: Sequence[str], opts: Sequence[str]) -> bool:
         """Run a tool of ours; whether it finished rather than stopped with more to do."""
@@ -191,14 +181,11 @@ class Table:
 
 
 def run_from_args(args: argparse.Namespace) -> int:
-    """Work on the table and print it when it is there; the exit status."""
+    """Work on the table; the exit status."""
     size = TINY if args.tiny else FULL
     output = args.output or f"output/gpu_table_{size.preset}"
     table = Table(size, output, args.scale, args.minutes)
-    if not table.run():
-        return UNFINISHED
-    print(table.text())
-    return 0
+    return 0 if table.run() else UNFINISHED
 
 
 def _text(path: Path) -> str:

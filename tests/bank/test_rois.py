@@ -116,6 +116,23 @@ def test_extraction_stopped_anywhere_goes_on_to_the_same_bytes(
         assert files(path) == whole
 
 
+def test_extraction_stops_between_shards(bank_cfg, stage1, tmp_path):
+    class TimeIsUp(Exception):
+        pass
+
+    def stop():
+        raise TimeIsUp
+
+    build_feature_bank(bank_cfg, stage1, tmp_path / "whole")
+    path = tmp_path / "slices"
+    for num_shards in (1, 2):
+        with pytest.raises(TimeIsUp):
+            build_feature_bank(bank_cfg, stage1, path, stop)
+        assert len(list(path.glob("shard_*"))) == num_shards
+    build_feature_bank(bank_cfg, stage1, path, stop)
+    assert files(path) == files(tmp_path / "whole")
+
+
 def test_a_complete_bank_is_not_extracted_again(bank_cfg, stage1, tmp_path, monkeypatch):
     build_feature_bank(bank_cfg, stage1, tmp_path / "bank")
     monkeypatch.setattr(stage1, "forward", None)

@@ -50,10 +50,11 @@ def in_process(monkeypatch) -> list[tuple]:
 
         monkeypatch.setattr(runs.Workbench, method, call)
 
-    recorded("_trial", lambda row, seed, settings: [(row.name, seed)])
+    recorded("_trials", lambda row, seed, trials: [(row.name, seed)] * len(trials))
     recorded("train", lambda run: [(run.row.name, run.seed)])
     recorded("evaluate", lambda given, name: [(run.row.name, run.seed) for run in given])
-    monkeypatch.setattr(command, "_num_jobs", lambda *_: 0)
+    # As on a GPU: evaluations fork.
+    monkeypatch.setattr(command, "_jobs", lambda *_: (0, 2))
     monkeypatch.setattr(command, "write_compare_report", lambda folder, data: "")
     return calls
 

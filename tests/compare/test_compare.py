@@ -172,7 +172,7 @@ def test_a_removed_run_is_redone_alone(finished, in_process, data, tmp_path):
 def killed_after(monkeypatch, number: int):
     """A session that is killed before its task ``number`` from 0; whether it was."""
     begun = []
-    for method in ("_trial", "train", "evaluate"):
+    for method in ("_trials", "train", "evaluate"):
         original = getattr(runs.Workbench, method)
 
         def call(self, *arguments, original=original):
@@ -222,7 +222,7 @@ def test_stopped_again_and_again_it_comes_to_the_same(
         assert sessions < 10
     assert sessions >= 2
     assert but_for_seconds(compare_json(output)) == but_for_seconds(data)
-    done = [call for call in in_process if call not in FAILS and call[0] != "_trial"]
+    done = [call for call in in_process if call not in FAILS and call[0] != "_trials"]
     # A call that was stopped before it began is the only one that comes twice.
     assert len(done) - len(set(done)) <= 2 * sessions
 

