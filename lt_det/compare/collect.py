@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from lt_det.compare.rows import STAGE1, Comparison, Row
 from lt_det.compare.runs import (
@@ -16,7 +17,6 @@ from lt_det.compare.runs import (
     NO_SEED,
     Run,
     Workbench,
-    norms_of,
     replicates_file,
     run_folder,
     stage1_run,
@@ -79,7 +79,7 @@ def collect(
             }
             for row in classes
         ],
-        "stage1_weight_norms": norms_of(
+        "stage1_weight_norms": _norms(
             run_folder(bench.output_dir, stage1_run()) / MODEL, len(classes)
         ),
         "rows": [
@@ -130,8 +130,17 @@ def _run(bench: Workbench, run: Run, dataset_name: str, tasks: Sequence[str]) ->
         "seed": run.seed,
         **bench.seconds(run, dataset_name),
         **_scores(folder, tasks),
-        "weight_norms": norms_of(checkpoint, bench.bank.num_classes),
+        "weight_norms": _norms(checkpoint, bench.bank.num_classes),
     }
+
+
+def _norms(checkpoint: Path, num_classes: int) -> list[float] | None:
+    """Norm of each class's weights in a checkpoint (K,); None without a linear layer."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["model"]
+    weights = [value for name, value in state.items() if name.endswith("cls_score.weight")]
+    if len(weights) != 1:
+        return None
+    return torch.as_tensor(weights[0])[:num_classes].norm(dim=1).tolist()
 
 
 def _scores(folder: Path, tasks: Sequence[str]) -> dict:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from detectron2.config import CfgNode
 from torch import nn
 
@@ -285,15 +284,6 @@ def _write_replicates(evaluator: GroupEvaluator) -> None:
     for task, matches in evaluator.matches.items():
         path = replicates_file(Path(evaluator.output_dir), task)
         np.savez(path, **replicate_metrics(matches, evaluator.groups))
-
-
-def norms_of(checkpoint: Path, num_classes: int) -> list[float] | None:
-    """Norm of each class's weights in a checkpoint (K,); None without a linear layer."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["model"]
-    weights = [value for name, value in state.items() if name.endswith("cls_score.weight")]
-    if len(weights) != 1:
-        return None
-    return torch.as_tensor(weights[0])[:num_classes].norm(dim=1).tolist()
 
 
 def _write_json(path: Path, values: Mapping) -> None:
