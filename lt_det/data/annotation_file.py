@@ -8,8 +8,6 @@ masks (set ``INPUT.MASK_FORMAT: bitmask`` for them).
 from __future__ import annotations
 
 import contextlib
-import gc
-import json
 import logging
 import os
 from collections import Counter, defaultdict
@@ -20,6 +18,7 @@ from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import log_first_n
 
 from lt_det.data.instances import MalformedError, describe_dropped, instances_of
+from lt_det.data.json_file import load_json
 
 __all__ = [
     "class_of",
@@ -119,11 +118,7 @@ def read_annotation_file(json_file: str) -> dict:
             f"Annotation file not found: {path}. Check the path, or set DETECTRON2_DATASETS to "
             "the folder that holds the data sets (OpenMoji sets: run tools/make_openmoji.py first)"
         )
-    with open(path, "rb") as file, _no_garbage_collection():
-        try:
-            content = json.load(file)
-        except ValueError as error:
-            raise ValueError(f"{path} is not valid JSON (truncated download?): {error}") from error
+    content = load_json(path)
     missing = {"images", "categories"} - set(content if isinstance(content, dict) else ())
     if missing:
         raise ValueError(
@@ -207,15 +202,3 @@ def _file_name(image: dict, source: str) -> str:
     if "coco_url" in image:
         return os.path.join(*image["coco_url"].split("/")[-2:])
     raise ValueError(f"{source}: image {image['id']} has neither file_name nor coco_url")
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Half the time of ``json.load`` on a large file goes into cyclic garbage collection."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

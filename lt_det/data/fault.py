@@ -1,15 +1,16 @@
-"""One fault of an annotation file, a table of many, and what counts as a number or an id."""
+"""One fault of a data file, a table of many, and what counts as a number or an id."""
 
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
-__all__ = ["Fault", "format_faults", "is_id", "is_number", "is_positive"]
+__all__ = ["Fault", "format_faults", "is_id", "is_number", "is_positive", "refuse_faults"]
 
 _NUM_EXAMPLES = 3
 
@@ -36,6 +37,20 @@ def format_faults(faults: Iterable[Fault]) -> str:
             examples.setdefault(fault.kind, []).append(fault.where)
     rows = [[kind, number[kind], "; ".join(where)] for kind, where in examples.items()]
     return tabulate(rows, ("fault", "number", "such as"), tablefmt="pipe") if rows else ""
+
+
+def refuse_faults(faults: Iterable[Fault], path: str | os.PathLike) -> None:
+    """Do nothing without faults.
+
+    Raises:
+        ValueError: naming the file, with a table of all faults.
+    """
+    faults = list(faults)
+    if faults:
+        raise ValueError(
+            f"{path} has {len(faults)} fault{'s' if len(faults) > 1 else ''}:\n\n"
+            f"{format_faults(faults)}"
+        )
 
 
 def is_id(value: Any) -> bool:

@@ -10,7 +10,7 @@ from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 
 from lt_det.data.annotation_file import read_annotation_file
 from lt_det.data.class_plot import LVIS_THRESHOLDS, plot_class_distribution
-from lt_det.data.fault import format_faults
+from lt_det.data.fault import refuse_faults
 from lt_det.data.faults import find_faults
 from lt_det.data.known_names import near_matches
 from lt_det.data.needs import Needs
@@ -88,11 +88,7 @@ def check_dataset(
     faults = list(find_faults(content, metadata.image_root, is_lvis=is_lvis, needs=needs))
     if open_pictures:
         faults += find_picture_faults(content["images"], metadata.image_root)
-    if faults:
-        raise ValueError(
-            f"{metadata.json_file} has {len(faults)} fault{'s' if len(faults) > 1 else ''}:\n\n"
-            f"{format_faults(faults)}"
-        )
+    refuse_faults(faults, metadata.json_file)
     return content
 
 

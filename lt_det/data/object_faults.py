@@ -9,7 +9,7 @@ from lt_det.data.fault import Fault, is_number, is_positive
 from lt_det.data.needs import Needs
 from lt_det.data.rle import run_lengths
 
-__all__ = ["box_faults", "mask_faults", "normalised_faults"]
+__all__ = ["box_faults", "is_box", "mask_faults", "normalised_faults", "rle_faults"]
 
 # Boxes are rounded when they are written; more than this outside a picture is a fault.
 _SLACK = 2.0
@@ -17,7 +17,7 @@ _SLACK = 2.0
 
 def box_faults(box: Any, image: Mapping, name: str) -> Iterator[Fault]:
     """Of one box, in pixels of its picture."""
-    if not _is_box(box):
+    if not is_box(box):
         yield Fault("bbox is no list of four finite numbers", f"{name}: {box}")
         return
     x, y, width, height = box
@@ -32,7 +32,7 @@ def box_faults(box: Any, image: Mapping, name: str) -> Iterator[Fault]:
 
 def normalised_faults(annotations: list) -> Iterator[Fault]:
     """Boxes as fractions of the picture's size. Some objects are tiny, but never all of a file."""
-    boxes = [a["bbox"] for a in annotations if isinstance(a, dict) and _is_box(a.get("bbox"))]
+    boxes = [a["bbox"] for a in annotations if isinstance(a, dict) and is_box(a.get("bbox"))]
     if boxes and all(0 <= value <= 1 for box in boxes for value in box):
         yield Fault(
             "bbox is below 1 pixel (normalised coordinates?)",
@@ -48,7 +48,7 @@ def mask_faults(annotation: Mapping, image: Mapping, needs: Needs, name: str) ->
     elif isinstance(segmentation, dict):
         if needs.polygons and not annotation.get("iscrowd"):
             yield Fault("RLE masks need INPUT.MASK_FORMAT bitmask", name)
-        yield from _rle_faults(segmentation, image, name)
+        yield from rle_faults(segmentation, image, name)
     elif isinstance(segmentation, list):
         yield from _polygon_faults(segmentation, name)
     else:
@@ -70,7 +70,8 @@ def _polygon_faults(polygons: list, name: str) -> Iterator[Fault]:
             yield Fault("polygon holds what is no finite number", f"{name}: {polygon!r:.60}")
 
 
-def _rle_faults(rle: Mapping, image: Mapping, name: str) -> Iterator[Fault]:
+def rle_faults(rle: Mapping, image: Mapping, name: str) -> Iterator[Fault]:
+    """Of one run-length code, compressed or not, in its picture's size if that is known."""
     size, counts = rle.get("size"), rle.get("counts")
     if counts is None or not _is_size(size):
         yield Fault("RLE lacks size or counts", name)
@@ -90,7 +91,8 @@ def _rle_faults(rle: Mapping, image: Mapping, name: str) -> Iterator[Fault]:
         yield Fault("RLE counts do not divide the mask", where)
 
 
-def _is_box(box: Any) -> bool:
+def is_box(box: Any) -> bool:
+    """Whether a value is a list of four finite numbers."""
     return isinstance(box, list) and len(box) == 4 and all(map(is_number, box))
 
 
