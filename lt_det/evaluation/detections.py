@@ -4,7 +4,7 @@ import itertools
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,9 @@ from lt_det.evaluation.report import atomic_text
 
 logger = logging.getLogger(__name__)
 
+COLUMNS = {"bbox": "boxes", "segm": "rles"}
+"""What of `ImageDetections` each task evaluates."""
+
 
 class ImageDetections(NamedTuple):
     """Detections of one image.
@@ -26,7 +29,8 @@ class ImageDetections(NamedTuple):
         image_size: height, width in pixels.
         classes: contiguous class indices [N].
         scores: scores [N], float64, which holds every float exactly.
-        boxes: boxes [N, 4] as x, y, width, height in pixels, float32.
+        boxes: boxes [N, 4] as x, y, width, height in pixels, float32 of a model and float64 of a
+            file; None where a file has masks alone.
         rles: compressed run-length codes of the masks [N]; None where the model has no masks.
     """
 
@@ -34,7 +38,7 @@ class ImageDetections(NamedTuple):
     image_size: tuple[int, int]
     classes: np.ndarray
     scores: np.ndarray
-    boxes: np.ndarray
+    boxes: np.ndarray | None
     rles: list[bytes] | None
 
     @classmethod
@@ -79,13 +83,22 @@ class ImageDetections(NamedTuple):
             {"image_id": self.image_id, "category_id": category_of[c], "score": s}
             for c, s in zip(self.classes.tolist(), self.scores.tolist(), strict=True)
         ]
-        if "bbox" in tasks:
+        if "bbox" in tasks and self.boxes is not None:
             for record, box in zip(records, self.boxes.tolist(), strict=True):
                 record["bbox"] = box
         if "segm" in tasks and self.rles is not None:
             for record, counts in zip(records, self.rles, strict=True):
                 record["segmentation"] = {"size": list(self.image_size), "counts": counts}
         return records
+
+
+def tasks_of(detections: Sequence[ImageDetections]) -> tuple[str, ...]:
+    """Which of ``"bbox"`` and ``"segm"`` any of the detections carry."""
+    return tuple(
+        task
+        for task, column in COLUMNS.items()
+        if any(getattr(d, column) is not None for d in detections)
+    )
 
 
 def write_predictions(

@@ -13,17 +13,30 @@ from typing import Any
 
 import detectron2.utils.comm as comm
 import numpy as np
-from detectron2.data import MetadataCatalog
+from detectron2.data import Metadata, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils.file_io import PathManager
 
 from lt_det.evaluation import group_metrics, report
-from lt_det.evaluation.detections import ImageDetections, gather_detections, write_predictions
+from lt_det.evaluation.detections import (
+    COLUMNS,
+    ImageDetections,
+    gather_detections,
+    tasks_of,
+    write_predictions,
+)
 from lt_det.evaluation.ground_truth import check_masks
 from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.results_file import read_results_file
 
-TASKS = ("bbox", "segm")
+TASKS = tuple(COLUMNS)
 PREDICTIONS_FILE = "lvis_instances_results.json"
+
+_ADVICE_WITHOUT = {
+    "bbox": "task 'bbox' needs boxes with all detections, and some have none. Use tasks=('segm',).",
+    "segm": "task 'segm' needs pred_masks with all detections, and some have none. Use a model "
+    "with masks (MODEL.MASK_ON) or tasks=('bbox',).",
+}
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +63,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
 
     def __init__(
         self,
-        dataset_name: str,
+        dataset_name: str | Metadata,
         *,
         output_dir: str | None = None,
         tasks: Sequence[str] | None = None,
@@ -63,7 +76,8 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
 
         Args:
             dataset_name: registered data set with metadata ``json_file`` and, unless class =
-                category id - 1, ``thing_dataset_id_to_contiguous_id``.
+                category id - 1, ``thing_dataset_id_to_contiguous_id``; or the metadata of a set
+                that is not registered (see `from_file`).
             output_dir: folder for the files; None writes nothing.
             tasks: any of ``"bbox"``, ``"segm"``; by default what the detections carry.
             distributed: collect detections from all processes.
@@ -87,6 +101,16 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         self.groups = self._resolve_groups(groups)
         self._train_counts = self._resolve_train_counts(class_stats)
         self.reset()
+
+    @classmethod
+    def from_file(cls, json_file: str | os.PathLike, **options: Any) -> "GroupEvaluator":
+        """Evaluate on an annotation file that is not registered.
+
+        Args:
+            json_file: annotation file. A class is the position of its category id in their order.
+            options: of the constructor.
+        """
+        return cls(Metadata(json_file=os.fspath(json_file)), **options)
 
     @abc.abstractmethod
     def _read_ground_truth(self, path: str) -> Any:
@@ -140,6 +164,17 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         self._check_classes(detections)
         self._detections.append(detections)
 
+    def read_results(self, path: str | os.PathLike) -> list[ImageDetections]:
+        """Read a results file of any framework for `add`, each image of the data set once.
+
+        Raises:
+            FileNotFoundError: if the file does not exist.
+            ValueError: see `read_results_file`.
+        """
+        images = self._ground_truth.imgs.items()
+        sizes = {image_id: (image["height"], image["width"]) for image_id, image in images}
+        return read_results_file(path, sizes, {i: c for c, i in self._category_of.items()})
+
     def evaluate(self) -> dict[str, dict[str, float]]:
         """Evaluate everything processed since `reset`.
 
@@ -170,8 +205,9 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         self._warn_if_incomplete(detections)
         return self._evaluate_tasks(detections, tasks)
 
-    def _load(self, dataset_name: str) -> None:
-        metadata = MetadataCatalog.get(dataset_name)
+    def _load(self, dataset_name: str | Metadata) -> None:
+        is_registered = isinstance(dataset_name, str)
+        metadata = MetadataCatalog.get(dataset_name) if is_registered else dataset_name
         self._json_file = metadata.get("json_file")
         if not self._json_file:
             raise ValueError(
@@ -183,8 +219,8 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         self._category_ids = sorted(self._ground_truth.get_cat_ids())
         id_map = metadata.get("thing_dataset_id_to_contiguous_id")
         if id_map is None:
-            # As in Detectron2's own LVIS sets.
-            id_map = {i: i - 1 for i in self._category_ids}
+            # The former as in Detectron2's own LVIS sets.
+            id_map = {i: i - 1 if is_registered else n for n, i in enumerate(self._category_ids)}
         self._class_of = [id_map.get(i) for i in self._category_ids]
         # Other data sets may share the map: a class that this file lacks is not one to predict.
         self._category_of = {c: i for i, c in id_map.items() if i in self._ground_truth.cats}
@@ -247,14 +283,10 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         return self._class_names[class_id]
 
     def _resolve_tasks(self, detections: list[ImageDetections]) -> tuple[str, ...]:
-        tasks = self._tasks
-        if tasks is None:
-            tasks = TASKS if any(d.rles is not None for d in detections) else TASKS[:1]
-        if "segm" in tasks and any(d.rles is None and len(d.scores) for d in detections):
-            raise ValueError(
-                "task 'segm' needs pred_masks with all detections, and some have none. Use a "
-                "model with masks (MODEL.MASK_ON) or tasks=('bbox',)."
-            )
+        tasks = self._tasks or tasks_of(detections)
+        for task in tasks:
+            if any(getattr(d, COLUMNS[task]) is None and len(d.scores) for d in detections):
+                raise ValueError(_ADVICE_WITHOUT[task])
         return tasks
 
     def _check_classes(self, detections: ImageDetections) -> None:
