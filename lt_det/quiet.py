@@ -1,4 +1,4 @@
-"""Hides what other libraries print at every start and nobody here can do anything about.
+"""Hides what other libraries print every time and nobody here can do anything about.
 
 Importing this module does it. Import it before Detectron2, which warns as it is imported.
 """
@@ -18,6 +18,7 @@ _WARNINGS = (
 _LOG_LINES = {
     "torch.fx._symbolic_trace": "is_fx_tracing will return true",
     "torch.utils.cpp_extension": "No CUDA runtime is found",
+    "lvis.results": "Assuming user provided the results in correct format",
 }
 
 

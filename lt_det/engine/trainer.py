@@ -31,8 +31,7 @@ from lt_det.engine.fingerprint import fingerprint, warn_of_differences
 from lt_det.engine.finite import save_on_failure
 from lt_det.engine.freeze import FrozenModulesInEval, FrozenProposals, freeze_parameters
 from lt_det.engine.meta_trainer import MetaTrainer, build_meta_step
-from lt_det.evaluation.coco_evaluator import LTCOCOEvaluator
-from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
+from lt_det.evaluation.evaluators import EVALUATORS
 from lt_det.modeling.box_predictor import box_predictors
 
 __all__ = ["LTTrainer", "initialize_from_weights"]
@@ -43,8 +42,6 @@ logger = logging.getLogger(__name__)
 CLASS_STATS_FILE = "class_stats.json"
 # The groups of LVIS's annotation files.
 LVIS_GROUP_THRESHOLDS = (10, 100)
-# By the metadata ``evaluator_type``.
-EVALUATORS = {"coco": LTCOCOEvaluator, "lvis": LTLVISEvaluator}
 
 
 class LTTrainer(DefaultTrainer):

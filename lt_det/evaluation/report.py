@@ -108,7 +108,7 @@ def write_results(
     output_dir = Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     with atomic_text(output_dir / "results.json") as f:
-        json.dump(_nan_to_null(results), f, indent=2, allow_nan=False)
+        json.dump(nan_to_null(results), f, indent=2, allow_nan=False)
         f.write("\n")
     if per_class:
         with atomic_text(output_dir / "per_class.csv") as f:
@@ -167,11 +167,12 @@ def format_seeds(values: Sequence[float]) -> str:
     return f"{mean:.2f} ± {np.std(values, ddof=1):.2f}"
 
 
-def _nan_to_null(value: Any) -> Any:
+def nan_to_null(value: Any) -> Any:
+    """A copy of nested values for JSON, which knows no NaN and no infinity: null."""
     if isinstance(value, Mapping):
-        return {str(k): _nan_to_null(v) for k, v in value.items()}
+        return {str(k): nan_to_null(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_nan_to_null(v) for v in value]
+        return [nan_to_null(v) for v in value]
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
