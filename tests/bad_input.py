@@ -1,4 +1,4 @@
-"""The document that lists what is said about bad annotation files.
+"""The document that lists what is said about bad annotation and results files.
 
 python tests/bad_input.py    writes docs/bad-input.md
 """
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bad_files import BAD, BAD_FOR_A_CONFIG, expected_faults, faults_of, good_content
+from bad_results import BAD_RESULTS, faults_of_results
 from toy_coco import write_toy_coco
 
 from lt_det.data.annotation_file import read_annotation_file
@@ -29,7 +30,12 @@ them. A broken entry stops it before the first step, with the file's name; pictu
 RLE are read when their turn comes. The official evaluation reads the file by itself: to it, what
 training leaves out is ground truth still, and a mask that pycocotools cannot read is named.
 """
+RESULTS_HEADER = """
+## Results files
 
+`python tools/evaluate.py` searches a results file to its end before it evaluates; entry 0 is the
+first.
+"""
 
 # Files that cannot be searched: text, or None for no file.
 UNREADABLE = {
@@ -47,7 +53,11 @@ def document() -> str:
         folder = write_toy_coco(Path(root) / "set")
         faults = _table(("input", "fault", "such as"), _fault_rows(folder))
         unreadable = _table(("file", "message"), _unreadable_rows(Path(root)))
-        text = f"{HEADER}\n{faults}\nA file that cannot be searched:\n\n{unreadable}"
+        results = _table(("input", "fault", "such as"), _result_rows())
+        text = (
+            f"{HEADER}\n{faults}\nA file that cannot be searched:\n\n{unreadable}"
+            f"{RESULTS_HEADER}\n{results}"
+        )
         return text.replace(str(folder), "...").replace(root, "...")
 
 
@@ -65,6 +75,12 @@ def _fault_rows(folder: Path) -> Iterator[tuple[str, ...]]:
         yield f"{name} (config)", *fault
     (fault,) = find_faults(good_content(folder), str(folder / "gone"))
     yield "missing folder of pictures", *fault
+
+
+def _result_rows() -> Iterator[tuple[str, ...]]:
+    for name, (bad, *_) in BAD_RESULTS.items():
+        (fault,) = faults_of_results(bad)
+        yield name, *fault
 
 
 def _unreadable_rows(folder: Path) -> Iterator[tuple[str, str]]:
