@@ -40,7 +40,8 @@ def evaluate_files(
     """Evaluate a results file, and compare it with another one.
 
     Args:
-        evaluator: of the ground truth, see `evaluator_of_files`.
+        evaluator: of the ground truth, see `evaluator_of_files`; its detections and its output
+            folder are replaced.
         predictions: results file.
         other: results file that is evaluated and compared with, too.
         output_dir: folder for the evaluator's files; those of `other` go into its folder
@@ -101,8 +102,8 @@ def evaluator_of_files(
 
     Raises:
         FileNotFoundError: if a file does not exist.
-        ValueError: if a file is broken, or `thresholds` come without `train_file` or beside
-            `groups_file`.
+        ValueError: if a file is broken, the ground truth has no annotations, or `thresholds` come
+            without `train_file` or beside `groups_file`.
     """
     if thresholds and (groups_file or not train_file):
         raise ValueError(
