@@ -81,7 +81,7 @@ def rle_faults(rle: Mapping, image: Mapping, name: str) -> Iterator[Fault]:
         yield Fault("RLE has another size than its picture", f"{name}: {size} not {expected}")
         return
     try:
-        runs = run_lengths(counts) if isinstance(counts, str) else counts
+        runs = run_lengths(counts).tolist() if isinstance(counts, str) else counts
         is_whole = min(runs) >= 0 and sum(runs) == size[0] * size[1]
     except (TypeError, ValueError):
         yield Fault("RLE counts cannot be read", f"{name}: {counts!r:.40}")
