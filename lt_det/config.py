@@ -15,6 +15,7 @@ from lt_det.compat import check_detectron2
 from lt_det.data.lvis_builtin import extend_lvis_metadata
 from lt_det.data.openmoji import register_all_openmoji
 from lt_det.data.samplers import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY
+from lt_det.evaluation.backends import check_backend
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY
 from lt_det.modeling.build import LOSS_SUFFIX
 from lt_det.modeling.calibration import CALIBRATION_REGISTRY, CALIBRATION_SUFFIX
@@ -112,6 +113,9 @@ def add_lt_det_config(cfg: CfgNode) -> None:
     # Post-hoc calibration of the probabilities of a trained model, "" for none.
     cfg.TEST.CALIBRATION = CfgNode({"NAME": ""})
     _add_nodes(cfg.TEST.CALIBRATION, CALIBRATION_REGISTRY, CALIBRATION_SUFFIX)
+    # Who evaluates LVIS-format sets, with the same numbers: "hotcoco", where it is installed, or
+    # "lvis", the official API.
+    cfg.TEST.LVIS_BACKEND = "hotcoco"
 
 
 def check_config(cfg: CfgNode) -> None:
@@ -121,6 +125,7 @@ def check_config(cfg: CfgNode) -> None:
         ValueError: saying which key to change.
     """
     check_group_thresholds(cfg.DATASETS.GROUP_THRESHOLDS)
+    check_backend(cfg.TEST.LVIS_BACKEND)
     if cfg.SOLVER.AMP.PRECISION not in ("float16", "bfloat16"):
         raise ValueError(
             "Expected SOLVER.AMP.PRECISION to be 'float16' or 'bfloat16', but got "

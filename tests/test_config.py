@@ -21,7 +21,7 @@ ADDED = {
     "DATALOADER": {"REPEAT_CORRECTED", "CLASS_AWARE"},
     "SOLVER": {"TRAINABLE_PARAMS"},
     "SOLVER.AMP": {"PRECISION"},
-    "TEST": {"CALIBRATION"},
+    "TEST": {"CALIBRATION", "LVIS_BACKEND"},
 }
 
 
@@ -69,6 +69,7 @@ def test_defaults_leave_detectron2_as_it_is(cfg):
     assert cfg.SOLVER.TRAINABLE_PARAMS == ("*",)
     assert cfg.SOLVER.AMP.PRECISION == "float16"
     assert cfg.TEST.CALIBRATION.NAME == ""
+    assert cfg.TEST.LVIS_BACKEND == "hotcoco"
     check_config(cfg)
 
 

@@ -206,11 +206,13 @@ class LTTrainer(DefaultTrainer):
             )
         stats_file = os.path.join(cfg.OUTPUT_DIR, CLASS_STATS_FILE)
         stats = ClassStats.load(stats_file) if os.path.isfile(stats_file) else None
+        options = {"backend": cfg.TEST.LVIS_BACKEND} if evaluator_type == "lvis" else {}
         return EVALUATORS[evaluator_type](
             dataset_name,
             output_dir=os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name),
             groups=_groups(cfg, evaluator_type, stats),
             class_stats=stats,
+            **options,
         )
 
     @classmethod

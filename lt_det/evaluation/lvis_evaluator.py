@@ -1,9 +1,13 @@
 """Detectron2 evaluator whose numbers are the LVIS API's."""
 
+from typing import Any
+
 import numpy as np
 
+from lt_det.evaluation.backends import check_backend, usable_backend
 from lt_det.evaluation.group_evaluator import PREDICTIONS_FILE, GroupEvaluator
 from lt_det.evaluation.group_metrics import Evaluation
+from lt_det.evaluation.hotcoco_api import run_hotcoco_eval
 from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
 from lt_det.evaluation.matches import Matches
 
@@ -11,7 +15,7 @@ __all__ = ["PREDICTIONS_FILE", "LTLVISEvaluator"]
 
 
 class LTLVISEvaluator(GroupEvaluator):
-    """Evaluate an LVIS-format data set by the official API.
+    """Evaluate an LVIS-format data set by the official API, or with its numbers by hotcoco.
 
     AR is at `max_dets_per_image` detections, 300 by default, over all classes. Groups are those of
     the annotation file's ``frequency``.
@@ -19,11 +23,31 @@ class LTLVISEvaluator(GroupEvaluator):
 
     DEFAULT_MAX_DETS = 300
 
+    def __init__(self, dataset_name: str, *, backend: str = "hotcoco", **options: Any):
+        """Load the ground truth.
+
+        Args:
+            dataset_name: see `GroupEvaluator`.
+            backend: one of `lt_det.evaluation.backends.BACKENDS`. Where hotcoco cannot run,
+                ``"hotcoco"`` is ``"lvis"``.
+            options: see `GroupEvaluator`.
+
+        Raises:
+            FileNotFoundError: see `GroupEvaluator`.
+            ValueError: if `backend` is unknown; otherwise see `GroupEvaluator`.
+        """
+        check_backend(backend)
+        self._backend = backend
+        super().__init__(dataset_name, **options)
+
     def _read_ground_truth(self, path: str) -> LVISGroundTruth:
         return LVISGroundTruth(path)
 
     def _run_api(self, records: list[dict], task: str) -> tuple[Evaluation, Matches]:
-        run = run_lvis_eval(self._ground_truth, records, task, self._max_dets_per_image)
+        arguments = self._ground_truth, records, task, self._max_dets_per_image
+        if usable_backend(self._backend) == "hotcoco":
+            return run_hotcoco_eval(*arguments)
+        run = run_lvis_eval(*arguments)
         arrays = run.eval["precision"], run.eval["recall"]
         return Evaluation(*arrays, run.params.iou_thrs), Matches.from_lvis_eval(run)
 

@@ -1,6 +1,7 @@
 """What AP needs to know of an evaluation: which detections matched, in columns."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -59,8 +60,6 @@ class Matches:
         cls, entries, category_ids, area_ranges, image_ids, iou_thresholds, keys
     ) -> "Matches":
         """Columns of the APIs' list of entries: by class, then area range, then image."""
-        image_ids = np.asarray(image_ids, dtype=np.int64)
-        category_ids = np.asarray(category_ids, dtype=np.int64)
         stride = len(area_ranges) * len(image_ids)
         found = [
             (i, k, [np.asarray(entry[key]) for key in keys])
@@ -69,16 +68,36 @@ class Matches:
             for i, entry in enumerate(entries[k * stride : k * stride + len(image_ids)])
             if entry is not None
         ]
+        return cls.from_pairs(image_ids, category_ids, len(iou_thresholds), found)
+
+    @classmethod
+    def from_pairs(
+        cls,
+        image_ids: Sequence[int],
+        category_ids: Sequence[int],
+        num_thresholds: int,
+        found: Sequence[tuple[int, int, Sequence[np.ndarray]]],
+    ) -> "Matches":
+        """Join the columns of (image, class) pairs.
+
+        Args:
+            image_ids: id of each image [I], ascending.
+            category_ids: id of each class [K], ascending.
+            num_thresholds: number T of IoU thresholds.
+            found: by class, then image: image index, class index and, of the pair, by falling
+                score, scores [n], matches [T, n], whether ignored [T, n], and whether each ground
+                truth is ignored. Zero is no match.
+        """
         image_index = np.array([i for i, _, _ in found], dtype=np.int32)
         class_index = np.array([k for _, k, _ in found], dtype=np.int32)
         scores, matches, ignored, gt_ignored = ([c[i] for _, _, c in found] for i in range(4))
-        nothing = np.zeros((len(iou_thresholds), 0))
+        nothing = np.zeros((num_thresholds, 0))
         num_dets = np.array([len(s) for s in scores], dtype=np.int64)
         gt_count = np.array([np.sum(g == 0) for g in gt_ignored], np.int32)
         has_gt = gt_count > 0
         return cls(
-            image_ids=image_ids,
-            category_ids=category_ids,
+            image_ids=np.asarray(image_ids, dtype=np.int64),
+            category_ids=np.asarray(category_ids, dtype=np.int64),
             image_index=np.repeat(image_index, num_dets),
             class_index=np.repeat(class_index, num_dets),
             score=np.concatenate([[], *scores]),

@@ -15,6 +15,7 @@ from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Boxes, Instances
 from lvis import LVIS, LVISEval, LVISResults
 
+from lt_det.evaluation.backends import BACKENDS
 from lt_det.evaluation.bootstrap import average_precision
 from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
 
@@ -115,9 +116,9 @@ def name(small_dataset, tmp_path_factory):
     MetadataCatalog.remove(name)
 
 
-@pytest.fixture(scope="module")
-def ours(name, noisy):
-    evaluator = LTLVISEvaluator(name)
+@pytest.fixture(scope="module", params=BACKENDS)
+def ours(request, name, noisy):
+    evaluator = LTLVISEvaluator(name, backend=request.param)
     for image_id, instances in noisy.items():
         evaluator.process([{"image_id": image_id}], [{"instances": instances}])
     return evaluator, evaluator.evaluate()

@@ -1,0 +1,88 @@
+"""Which backend runs, and what is said where it is not the one asked for."""
+
+import importlib.metadata
+import logging
+import multiprocessing
+
+import pytest
+from toy import random_set
+
+from lt_det.evaluation import backends
+from lt_det.evaluation.backends import BACKENDS, check_backend, usable_backend
+from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Returns a function that pretends a version of hotcoco, or with None that there is none."""
+
+    def pretend(found):
+        def version(name):
+            if found is None:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return found
+
+        monkeypatch.setattr(importlib.metadata, "version", version)
+
+    return pretend
+
+
+@pytest.fixture
+def usable(caplog):
+    """Returns a function: what `usable_backend("hotcoco")` is, and its message."""
+
+    def ask():
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "lt_det"):
+            return usable_backend("hotcoco"), caplog.text
+
+    return ask
+
+
+def test_proven_version_is_taken(installed, usable):
+    installed("1.3.0")
+    assert usable() == ("hotcoco", "")
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [(None, "hotcoco is not installed"), ("1.3.1", "hotcoco 1.3.1 is not shown to be exact")],
+)
+def test_other_versions_give_way_to_the_official_api(installed, usable, version, reason):
+    installed(version)
+    backend, message = usable()
+    assert backend == "lvis"
+    assert reason in message and "same numbers" in message
+
+
+def test_official_api_asks_nothing(installed, caplog):
+    installed(None)
+    with caplog.at_level(logging.INFO, "lt_det"):
+        assert usable_backend("lvis") == "lvis"
+    assert not caplog.text
+
+
+def test_unknown_backend_is_refused(register, tmp_path):
+    with pytest.raises(ValueError, match=r"TEST\.LVIS_BACKEND is 'fast', expected one of"):
+        check_backend("fast")
+    name = register(random_set(0)[0].write(tmp_path / "gt.json"))
+    with pytest.raises(ValueError, match=r"TEST\.LVIS_BACKEND is 'fast'"):
+        LTLVISEvaluator(name, backend="fast")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_evaluator_runs_its_backend(backend, register, tmp_path, monkeypatch):
+    pytest.importorskip("hotcoco")
+    evaluator = LTLVISEvaluator(register(random_set(0)[0].write(tmp_path / "gt.json")))
+    assert evaluator._backend == "hotcoco"
+    evaluator._backend = backend
+    for other in set(BACKENDS) - {backend}:
+        monkeypatch.setattr(f"lt_det.evaluation.lvis_evaluator.run_{other}_eval", None)
+    evaluator._run_api([], "bbox")
+
+
+def test_fork_of_a_process_with_hotcoco_does_not_wait_for_its_threads():
+    pytest.importorskip("hotcoco")
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply_async(usable_backend, ("hotcoco",)).get(timeout=30) == "lvis"
+    assert not backends._forked_with_hotcoco

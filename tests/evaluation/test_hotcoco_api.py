@@ -1,0 +1,96 @@
+"""hotcoco against the official API: whole arrays, bit for bit."""
+
+import copy
+from dataclasses import fields
+
+import numpy as np
+import pycocotools.mask as mask_utils
+import pytest
+from federated_problems import CAPS, random_problem
+
+from lt_det.evaluation.group_metrics import Evaluation
+from lt_det.evaluation.hotcoco_api import run_hotcoco_eval
+from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
+from lt_det.evaluation.matches import Matches
+
+pytest.importorskip("hotcoco")
+
+TASKS = ("bbox", "segm")
+PROBLEMS_AT_ONCE = 30
+
+
+def official(path, records, task, cap):
+    run = run_lvis_eval(LVISGroundTruth(path), copy.deepcopy(records), task, cap)
+    arrays = run.eval["precision"], run.eval["recall"]
+    return Evaluation(*arrays, run.params.iou_thrs), Matches.from_lvis_eval(run)
+
+
+def assert_equal(path, records, task, cap):
+    """Equal bits, types and memory layout; returns the evaluation."""
+    expected = official(path, records, task, cap)
+    found = run_hotcoco_eval(LVISGroundTruth(path), records, task, cap)
+    for a, b in zip(found[0], expected[0], strict=True):
+        np.testing.assert_array_equal(a, b, strict=True)
+        assert a.strides == b.strides
+    for field in fields(Matches):
+        a, b = (getattr(matches, field.name) for _, matches in (found, expected))
+        np.testing.assert_array_equal(a, b, strict=True, err_msg=field.name)
+    return found
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("block", range(10))
+def test_random_federated_problems(task, block, tmp_path):
+    for seed in range(block * PROBLEMS_AT_ONCE, (block + 1) * PROBLEMS_AT_ONCE):
+        toy, records, cap = random_problem(seed, task)
+        assert_equal(toy.write(tmp_path / "gt.json"), records, task, cap)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_problems_hold_the_hard_cases(task):
+    seen = {cap: 0 for cap in CAPS}
+    ties = binding = empty = classes_without_gt = ignored = crowd = pictures_without_both = 0
+    for seed in range(100):
+        toy, records, cap = random_problem(seed, task)
+        seen[cap] += 1
+        places = [(r["image_id"], r["category_id"], r["score"]) for r in records]
+        ties += len(set(places)) < len(places)
+        per_image = {i: sum(r["image_id"] == i for r in records) for i in toy.images}
+        binding += max(per_image.values()) > cap
+        area = [
+            r["bbox"][2] * r["bbox"][3] if task == "bbox" else mask_utils.area(r["segmentation"])
+            for r in records
+        ]
+        empty += 0 in area
+        present = {a["category_id"] for a in toy.annotations}
+        classes_without_gt += len(present) < len(toy.categories)
+        ignored += any("ignore" in a for a in toy.annotations)
+        crowd += any("iscrowd" in a for a in toy.annotations)
+        annotated = {a["image_id"] for a in toy.annotations}
+        pictures_without_both += any(n == 0 and i not in annotated for i, n in per_image.items())
+    counts = ties, binding, empty, classes_without_gt, ignored, crowd, pictures_without_both
+    assert min(counts) >= 10, counts
+    assert min(seen.values()) >= 5, seen
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_detection(task, tmp_path):
+    path = random_problem(1, task).toy.write(tmp_path / "gt.json")
+    evaluation, matches = assert_equal(path, [], task, 300)
+    assert set(np.unique(evaluation.precision)) == {-1.0, 0.0}
+    assert len(matches.score) == 0
+
+
+def test_inputs_are_not_changed(tmp_path):
+    toy, records, cap = random_problem(2, "segm")
+    ground_truth = LVISGroundTruth(toy.write(tmp_path / "gt.json"))
+    before = copy.deepcopy((ground_truth.dataset, records))
+    run_hotcoco_eval(ground_truth, records, "segm", cap)
+    assert (ground_truth.dataset, records) == before
+
+
+def test_classes_in_several_blocks(monkeypatch, tmp_path):
+    monkeypatch.setattr("lt_det.evaluation.hotcoco_api._CLASSES_AT_ONCE", 1)
+    toy, records, cap = random_problem(3, "bbox")
+    assert len(toy.categories) > 1
+    assert_equal(toy.write(tmp_path / "gt.json"), records, "bbox", cap)
