@@ -177,6 +177,12 @@ def test_precision_is_checked(cfg, precision):
         check_config(cfg)
 
 
+def test_unknown_lvis_backend_is_refused(cfg):
+    cfg.TEST.LVIS_BACKEND = "coco"
+    with pytest.raises(ValueError, match=r"TEST\.LVIS_BACKEND is 'coco'.*'lvis', 'hotcoco'"):
+        check_config(cfg)
+
+
 def test_thresholds_are_checked(cfg):
     cfg.DATASETS.GROUP_THRESHOLDS = (100, 10)
     with pytest.raises(ValueError, match=r"GROUP_THRESHOLDS.*\(100, 10\)"):

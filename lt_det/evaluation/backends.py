@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 
-__all__ = ["BACKENDS", "check_backend", "usable_backend"]
+__all__ = ["BACKENDS", "check_backend", "log_fallback", "usable_backend"]
 
 BACKENDS = ("lvis", "hotcoco")
 # Versions of hotcoco that tests/evaluation/test_hotcoco_api.py has passed with.
@@ -43,8 +43,13 @@ def usable_backend(backend: str) -> str:
     reason = _reason_against_hotcoco() if backend == "hotcoco" else None
     if reason is None:
         return backend
-    logger.info(f"Evaluating by the LVIS API, slower and with the same numbers: {reason}.")
+    log_fallback(reason)
     return "lvis"
+
+
+def log_fallback(reason: str) -> None:
+    """Say that the LVIS API evaluates instead of hotcoco, and why."""
+    logger.info(f"Evaluating by the LVIS API, slower and with the same numbers: {reason}.")
 
 
 def _reason_against_hotcoco() -> str | None:

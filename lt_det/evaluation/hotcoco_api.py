@@ -18,12 +18,18 @@ from lvis import LVIS, LVISResults
 from lt_det.evaluation.group_metrics import Evaluation
 from lt_det.evaluation.matches import Matches
 
-__all__ = ["run_hotcoco_eval"]
+__all__ = ["HotcocoRefusalError", "run_hotcoco_eval"]
+
+_OF_IMAGE = ("id", "height", "width", "neg_category_ids", "not_exhaustive_category_ids")
 
 # Below every area range, so that the object is ignored in all of them.
 _IGNORED_AREA = -1.0
 # hotcoco gives its matches as lists, about 300 bytes a detection: those of so many classes at once.
 _CLASSES_AT_ONCE = 100
+
+
+class HotcocoRefusalError(ValueError):
+    """Ground truth that the LVIS API takes and hotcoco does not, such as ids below 0."""
 
 
 def run_hotcoco_eval(
@@ -39,10 +45,16 @@ def run_hotcoco_eval(
 
     Returns:
         The API's arrays, and its matches over all areas.
+
+    Raises:
+        HotcocoRefusalError: if hotcoco does not take the ground truth.
     """
     import hotcoco
 
-    truth = hotcoco.COCO(_dataset(ground_truth, task))
+    try:
+        truth = hotcoco.COCO(_dataset(ground_truth, task))
+    except ValueError as error:
+        raise HotcocoRefusalError(f"hotcoco refuses the ground truth ({error})") from error
     # The API's own cap, which needs nothing of its object, comes before its rule on areas.
     capped = LVISResults.limit_dets_per_image(None, detections, max_dets_per_image)
     results = hotcoco.LVISResults(truth, [d for d in capped if _area(d) > 0], max_dets=-1)
@@ -57,23 +69,28 @@ def run_hotcoco_eval(
 
 
 def _dataset(ground_truth: LVIS, task: str) -> dict[str, list[dict]]:
-    """What the API would evaluate of its data set."""
+    """What the API evaluates of its data set, and no more, for hotcoco checks all it is given."""
     dataset = ground_truth.dataset
-    annotations = []
-    for annotation in dataset["annotations"]:
-        if not 0 < annotation["area"] < math.inf:
-            continue
-        kept = {key: annotation[key] for key in ("id", "image_id", "category_id", "area", "bbox")}
-        if annotation.get("ignore"):
-            kept["area"] = _IGNORED_AREA
-        if task == "segm":
-            kept["segmentation"] = ground_truth.ann_to_rle(annotation)
-        annotations.append(kept)
     return {
-        "images": dataset["images"],
-        "categories": dataset["categories"],
-        "annotations": annotations,
+        "images": [{key: image[key] for key in _OF_IMAGE} for image in dataset["images"]],
+        "categories": [
+            {"id": c["id"], "name": "", "frequency": c["frequency"]} for c in dataset["categories"]
+        ],
+        "annotations": [
+            _annotation(ground_truth, annotation, task)
+            for annotation in dataset["annotations"]
+            if 0 < annotation["area"] < math.inf
+        ],
     }
+
+
+def _annotation(ground_truth: LVIS, annotation: dict[str, Any], task: str) -> dict[str, Any]:
+    kept = {key: annotation[key] for key in ("id", "image_id", "category_id", "area")}
+    if annotation.get("ignore"):
+        kept["area"] = _IGNORED_AREA
+    if task == "bbox":
+        return kept | {"bbox": annotation["bbox"]}
+    return kept | {"segmentation": ground_truth.ann_to_rle(annotation)}
 
 
 def _area(detection: dict[str, Any]) -> float:
@@ -102,7 +119,7 @@ def _matches(ground_truth: LVIS, run: Any) -> Matches:
 
 
 def _entries_over_all_areas(run: Any, category_ids: list[int]) -> Iterator[dict[str, Any]]:
-    """hotcoco's entries of (image, class) pairs, evaluated again because it keeps all areas'."""
+    """Entries of (image, class) pairs, evaluated again because hotcoco keeps all areas'."""
     run.params.area_rng, run.params.area_rng_lbl = run.params.area_rng[:1], ["all"]
     for start in range(0, len(category_ids), _CLASSES_AT_ONCE):
         run.params.cat_ids = category_ids[start : start + _CLASSES_AT_ONCE]

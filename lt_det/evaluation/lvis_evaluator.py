@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from lt_det.evaluation.backends import check_backend, usable_backend
+from lt_det.evaluation.backends import check_backend, log_fallback, usable_backend
 from lt_det.evaluation.group_evaluator import PREDICTIONS_FILE, GroupEvaluator
 from lt_det.evaluation.group_metrics import Evaluation
-from lt_det.evaluation.hotcoco_api import run_hotcoco_eval
+from lt_det.evaluation.hotcoco_api import HotcocoRefusalError, run_hotcoco_eval
 from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
 from lt_det.evaluation.matches import Matches
 
@@ -28,8 +28,8 @@ class LTLVISEvaluator(GroupEvaluator):
 
         Args:
             dataset_name: see `GroupEvaluator`.
-            backend: one of `lt_det.evaluation.backends.BACKENDS`. Where hotcoco cannot run,
-                ``"hotcoco"`` is ``"lvis"``.
+            backend: one of `lt_det.evaluation.backends.BACKENDS`. Where hotcoco cannot run, or
+                refuses the file, the LVIS API evaluates and a message says so.
             options: see `GroupEvaluator`.
 
         Raises:
@@ -46,7 +46,10 @@ class LTLVISEvaluator(GroupEvaluator):
     def _run_api(self, records: list[dict], task: str) -> tuple[Evaluation, Matches]:
         arguments = self._ground_truth, records, task, self._max_dets_per_image
         if usable_backend(self._backend) == "hotcoco":
-            return run_hotcoco_eval(*arguments)
+            try:
+                return run_hotcoco_eval(*arguments)
+            except HotcocoRefusalError as error:
+                log_fallback(str(error))
         run = run_lvis_eval(*arguments)
         arrays = run.eval["precision"], run.eval["recall"]
         return Evaluation(*arrays, run.params.iou_thrs), Matches.from_lvis_eval(run)
