@@ -24,13 +24,13 @@ def forked_map(
     Args:
         function: of an item.
         items: shared by the fork.
-        num_jobs: processes at most; 1 calls in this one.
+        num_jobs: processes at most; 1 calls in this one. With more, this one is left alone by a
+            single item too: were it to start threads (hotcoco), later forks could not.
     """
-    num_jobs = min(num_jobs, len(items))
-    if num_jobs < 2:
+    if num_jobs < 2 or not items:
         return [function(item) for item in items]
     pool = ProcessPoolExecutor(
-        num_jobs,
+        min(num_jobs, len(items)),
         mp_context=multiprocessing.get_context("fork"),
         initializer=_begin,
         initargs=(function, items),

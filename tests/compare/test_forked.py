@@ -18,6 +18,12 @@ def test_results_are_those_of_a_loop(num_jobs):
     assert here == {num_jobs == 1}
 
 
+def test_single_item_leaves_this_process_alone_and_none_starts_no_other():
+    [pid] = forked_map(lambda _: os.getpid(), [0], 2)
+    assert pid != os.getpid()
+    assert forked_map(None, [], 2) == []
+
+
 @pytest.mark.parametrize("num_jobs", [1, 2])
 def test_an_error_comes_through(num_jobs):
     with pytest.raises(ValueError, match="no 7"):
