@@ -74,7 +74,8 @@ def _dataset(ground_truth: LVIS, task: str) -> dict[str, list[dict]]:
     return {
         "images": [{key: image[key] for key in _OF_IMAGE} for image in dataset["images"]],
         "categories": [
-            {"id": c["id"], "name": "", "frequency": c["frequency"]} for c in dataset["categories"]
+            {"id": c["id"], "name": str(c["id"]), "frequency": c["frequency"]}
+            for c in dataset["categories"]
         ],
         "annotations": [
             _annotation(ground_truth, annotation, task)

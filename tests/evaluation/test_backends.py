@@ -4,8 +4,9 @@ import importlib.metadata
 import logging
 import multiprocessing
 
+import numpy as np
 import pytest
-from toy import random_set
+from toy import make_instances, random_set
 
 from lt_det.evaluation import backends
 from lt_det.evaluation.backends import BACKENDS, check_backend, usable_backend
@@ -71,15 +72,25 @@ def test_unknown_backend_is_refused(register, tmp_path):
         LTLVISEvaluator(name, backend="fast")
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_evaluator_runs_its_backend(backend, register, tmp_path, monkeypatch):
+def test_evaluators_of_all_backends_agree(register, tmp_path, monkeypatch):
     pytest.importorskip("hotcoco")
-    evaluator = LTLVISEvaluator(register(random_set(0)[0].write(tmp_path / "gt.json")))
-    assert evaluator._backend == "hotcoco"
-    evaluator._backend = backend
-    for other in set(BACKENDS) - {backend}:
-        monkeypatch.setattr(f"lt_det.evaluation.lvis_evaluator.run_{other}_eval", None)
-    evaluator._run_api([], "bbox")
+    toy, found = random_set(0)
+    name = register(toy.write(tmp_path / "gt.json"))
+    boxes = {i: [] for i in toy.images}
+    for r in found:
+        boxes[r["image_id"]].append((r["category_id"] - 1, r["score"], r["bbox"]))
+    results = {}
+    for backend in BACKENDS:
+        evaluator = LTLVISEvaluator(name, backend=backend)
+        with monkeypatch.context() as others:
+            for other in set(BACKENDS) - {backend}:
+                others.setattr(f"lt_det.evaluation.lvis_evaluator.run_{other}_eval", None)
+            for image_id in toy.images:
+                output = {"instances": make_instances(boxes[image_id])}
+                evaluator.process([{"image_id": image_id}], [output])
+            results[backend] = evaluator.evaluate()
+    assert results["lvis"]["segm"]["AP"] > 0
+    np.testing.assert_equal(results["lvis"], results["hotcoco"])
 
 
 def test_file_that_hotcoco_refuses_is_evaluated_by_the_official_api(register, tmp_path, caplog):

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Boxes, Instances
 from lvis import LVIS, LVISEval, LVISResults
 
-from lt_det.evaluation.backends import BACKENDS
 from lt_det.evaluation.bootstrap import average_precision
+from lt_det.evaluation.hotcoco_api import run_hotcoco_eval
 from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
+from lt_det.evaluation.matches import Matches
 
 VAL64 = Path(__file__).parents[3] / "shared/data/lvis_val64/lvis_v0.5_val64.json"
 pytestmark = pytest.mark.skipif(not VAL64.exists(), reason=f"{VAL64} is not on this machine")
@@ -116,9 +118,9 @@ def name(small_dataset, tmp_path_factory):
     MetadataCatalog.remove(name)
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
-def ours(request, name, noisy):
-    evaluator = LTLVISEvaluator(name, backend=request.param)
+@pytest.fixture(scope="module")
+def ours(name, noisy):
+    evaluator = LTLVISEvaluator(name)
     for image_id, instances in noisy.items():
         evaluator.process([{"image_id": image_id}], [{"instances": instances}])
     return evaluator, evaluator.evaluate()
@@ -146,7 +148,7 @@ def test_equal_to_the_official_api_bit_for_bit(ours, noisy, name, task):
                 del result["bbox"]
             results.append(result)
     ground_truth = LVIS(MetadataCatalog.get(name).json_file)
-    official = LVISEval(ground_truth, LVISResults(ground_truth, results), task)
+    official = LVISEval(ground_truth, LVISResults(ground_truth, copy.deepcopy(results)), task)
     official.run()
     metrics = ours[1][task]
     assert 5 < metrics["AP"] < 95
@@ -159,6 +161,20 @@ def test_equal_to_the_official_api_bit_for_bit(ours, noisy, name, task):
     np.testing.assert_array_equal([row[f"{task}_AP"] for row in rows], by_class)
     bootstrap = average_precision(ours[0].matches[task])
     np.testing.assert_allclose(bootstrap, by_class, rtol=0, atol=1e-11)
+    _assert_equal_to_hotcoco(official, ground_truth, results, task)
+
+
+def _assert_equal_to_hotcoco(official, ground_truth, results, task):
+    """All cells of the arrays and all matches."""
+    pytest.importorskip("hotcoco")
+    evaluation, matches = run_hotcoco_eval(ground_truth, results, task)
+    np.testing.assert_array_equal(evaluation.precision, official.eval["precision"])
+    np.testing.assert_array_equal(evaluation.recall, official.eval["recall"])
+    expected = Matches.from_lvis_eval(official)
+    for field in fields(Matches):
+        np.testing.assert_array_equal(
+            getattr(matches, field.name), getattr(expected, field.name), err_msg=field.name
+        )
 
 
 def test_equal_to_detectron2_bit_for_bit(ours, noisy, name):
