@@ -17,6 +17,7 @@ from lvis import LVIS, LVISResults
 
 from lt_det.evaluation.group_metrics import Evaluation
 from lt_det.evaluation.matches import Matches
+from lt_det.garbage import no_garbage_collection
 
 __all__ = ["HotcocoRefusalError", "run_hotcoco_eval"]
 
@@ -32,6 +33,7 @@ class HotcocoRefusalError(ValueError):
     """Ground truth that the LVIS API takes and hotcoco does not, such as ids below 0."""
 
 
+@no_garbage_collection()
 def run_hotcoco_eval(
     ground_truth: LVIS, detections: list[dict[str, Any]], task: str, max_dets_per_image: int = 300
 ) -> tuple[Evaluation, Matches]:
