@@ -57,9 +57,10 @@ def run_hotcoco_eval(
         truth = hotcoco.COCO(_dataset(ground_truth, task))
     except ValueError as error:
         raise HotcocoRefusalError(f"hotcoco refuses the ground truth ({error})") from error
-    # The API's own cap, which needs nothing of its object, comes before its rule on areas.
-    capped = LVISResults.limit_dets_per_image(None, detections, max_dets_per_image)
-    results = hotcoco.LVISResults(truth, [d for d in capped if _area(d) > 0], max_dets=-1)
+    if max_dets_per_image >= 0:
+        # The API's own, which needs nothing of its object; it comes before the rule on areas.
+        detections = LVISResults.limit_dets_per_image(None, detections, max_dets_per_image)
+    results = hotcoco.LVISResults(truth, [d for d in detections if _area(d) > 0], max_dets=-1)
     run = hotcoco.LVISEval(truth, results, task)
     run.evaluate()
     run.accumulate()

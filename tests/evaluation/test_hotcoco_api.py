@@ -81,6 +81,11 @@ def test_no_detection(task, tmp_path):
     assert len(matches.score) == 0
 
 
+def test_negative_cap_is_none(tmp_path):
+    toy, records, _ = random_problem(4, "bbox")
+    assert_equal(toy.write(tmp_path / "gt.json"), records * 20, "bbox", -1)
+
+
 def test_inputs_are_not_changed(tmp_path):
     toy, records, cap = random_problem(2, "segm")
     ground_truth = LVISGroundTruth(toy.write(tmp_path / "gt.json"))
