@@ -16,6 +16,8 @@ from lt_det.data.lvis import register_lvis_format
 from lt_det.engine.autocast_trainer import AutocastTrainer
 from lt_det.engine.run import config_from_args, evaluate, run_from_args, train
 from lt_det.engine.trainer import LTTrainer
+from lt_det.evaluation import lvis_evaluator
+from lt_det.evaluation.backends import BACKENDS
 
 pytestmark = pytest.mark.integration
 
@@ -120,6 +122,15 @@ def test_evaluation_writes_results(stage_two, toy_lvis):
     with open(folder / "per_class.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == [f"class {i}" for i in toy_lvis.category_ids]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_evaluation_is_by_the_backend_of_the_config(tiny_cfg, toy_lvis, backend, monkeypatch):
+    asked = []
+    monkeypatch.setattr(lvis_evaluator, "usable_backend", lambda name: asked.append(name) or "lvis")
+    tiny_cfg.TEST.LVIS_BACKEND = backend
+    LTTrainer.build_evaluator(tiny_cfg, toy_lvis.val)._run_api([], "bbox")
+    assert asked == [backend]
 
 
 def test_class_statistics_are_written(stage_one, toy_lvis):
