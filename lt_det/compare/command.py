@@ -5,10 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import platform
-import shlex
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +30,7 @@ from lt_det.engine.run import config_from_args
 from lt_det.engine.stop_after import UNFINISHED
 from lt_det.engine.trainer import LTTrainer
 from lt_det.evaluation.compare_report import write_compare_report
+from lt_det.provenance import provenance
 
 __all__ = ["run_from_args"]
 
@@ -194,7 +191,7 @@ def _report(bench: Workbench, comparison: Comparison, runner: TaskRunner, datase
     if len(bench.cfg.DATASETS.TEST) > 1:
         folder = folder / dataset_name
         folder.mkdir(exist_ok=True)
-    data = collect(bench, comparison, dataset_name, runner.errors, [_provenance(comparison)])
+    data = collect(bench, comparison, dataset_name, runner.errors, [provenance(comparison.seeds)])
     write_comparison(folder / "compare.json", data)
     text = write_compare_report(folder, data)
     return f"{text}\nPage and plots: {folder}/compare.html"
@@ -205,24 +202,3 @@ def _check_args(args: argparse.Namespace) -> None:
         raise ValueError(f"Expected --jobs to be 0 or more, but got {args.jobs}")
     if args.minutes is not None and not args.minutes > 0:
         raise ValueError(f"Expected --minutes to be above 0, but got {args.minutes}")
-
-
-def _provenance(comparison: Comparison) -> str:
-    """Command, commit, machine and seeds: what a figure needs to be repeated."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return (
-        f"`{shlex.join([Path(sys.executable).name, *sys.argv])}`, commit {_commit()}, "
-        f"{platform.machine()} with {os.cpu_count()} cores, {device}, seeds "
-        f"{', '.join(map(str, comparison.seeds))}."
-    )
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
-    try:
-        found = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return found.stdout.strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 
@@ -12,7 +13,29 @@ from lt_det.engine import class_rates
 from lt_det.engine.class_rates import foreground_count, sum_by_class, sum_by_index
 from lt_det.modeling.roi_recorder import RoIs
 
-__all__ = ["MetaReweighter", "MetaSampler"]
+__all__ = ["MetaReweighter", "MetaSampler", "RateMethod"]
+
+
+class RateMethod(Protocol):
+    """What class rates do: weight RoIs (Meta Reweighter) or draw pictures (Meta Sampler)."""
+
+    def rated_rows(self, rois: RoIs) -> torch.Tensor | None:
+        """RoIs whose hypergradients are wanted and whose weights may change; None for all."""
+
+    def roi_weights(self, phi: torch.Tensor, rois: RoIs) -> torch.Tensor | None:
+        """Weight of every RoI in the inner loss, (R,); None for ones. All ranks call it."""
+
+    def rate_gradient(
+        self,
+        phi: torch.Tensor,
+        stages: Sequence[RoIs],
+        hypergradients: Sequence[torch.Tensor],
+        batch: Sequence[Mapping],
+    ) -> torch.Tensor:
+        """The derivative of the outer loss by phi, (K,), from that by each RoI's weight."""
+
+    def rates_changed(self, iteration: int, phi: torch.Tensor) -> None:
+        """Called with phi as it is after ``iteration`` steps."""
 
 
 class MetaReweighter:
@@ -29,11 +52,11 @@ class MetaReweighter:
         self._normalized = normalized
 
     def rated_rows(self, rois: RoIs) -> torch.Tensor:
-        """See :class:`lt_det.engine.meta_step.RateMethod`: the foreground."""
+        """See :class:`RateMethod`: the foreground."""
         return (rois.gt_classes < self._num_classes).nonzero().flatten()
 
     def roi_weights(self, phi: torch.Tensor, rois: RoIs) -> torch.Tensor:
-        """See :class:`lt_det.engine.meta_step.RateMethod`."""
+        """See :class:`RateMethod`."""
         return class_rates.roi_weights(phi, rois.gt_classes, self._count(rois))
 
     def rate_gradient(
@@ -43,7 +66,7 @@ class MetaReweighter:
         hypergradients: Sequence[torch.Tensor],
         batch: Sequence[Mapping],
     ) -> torch.Tensor:
-        """See :class:`lt_det.engine.meta_step.RateMethod`; summed over the stages of a cascade."""
+        """See :class:`RateMethod`; summed over the stages of a cascade."""
         total = torch.zeros_like(phi)
         for rois, values in zip(stages, hypergradients, strict=True):
             by_class = sum_over_ranks(sum_by_class(values, rois.gt_classes, self._num_classes))
@@ -70,10 +93,10 @@ class MetaSampler:
         self.plan = plan
 
     def rated_rows(self, rois: RoIs) -> None:
-        """See :class:`lt_det.engine.meta_step.RateMethod`: all, background included."""
+        """See :class:`RateMethod`: all, background included."""
 
     def roi_weights(self, phi: torch.Tensor, rois: RoIs) -> None:
-        """See :class:`lt_det.engine.meta_step.RateMethod`."""
+        """See :class:`RateMethod`."""
 
     def rate_gradient(
         self,
@@ -82,7 +105,7 @@ class MetaSampler:
         hypergradients: Sequence[torch.Tensor],
         batch: Sequence[Mapping],
     ) -> torch.Tensor:
-        """See :class:`lt_det.engine.meta_step.RateMethod`.
+        """See :class:`RateMethod`.
 
         A picture counts with all its RoIs in all stages.
         """

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 
@@ -29,35 +28,14 @@ from lt_det.engine.meta import (
     roi_hypergradient,
     trainable_parameters,
 )
+from lt_det.engine.meta_methods import RateMethod
 from lt_det.modeling.accuracy import log_accuracy
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
 from lt_det.modeling.roi_recorder import RoIs
 
-__all__ = ["MetaStep", "RateMethod"]
+__all__ = ["MetaStep"]
 
 OUTER_LOSSES = ("plain", "balanced")
-
-
-class RateMethod(Protocol):
-    """What class rates do: weight RoIs (Meta Reweighter) or draw pictures (Meta Sampler)."""
-
-    def rated_rows(self, rois: RoIs) -> torch.Tensor | None:
-        """RoIs whose hypergradients are wanted and whose weights may change; None for all."""
-
-    def roi_weights(self, phi: torch.Tensor, rois: RoIs) -> torch.Tensor | None:
-        """Weight of every RoI in the inner loss, (R,); None for ones. All ranks call it."""
-
-    def rate_gradient(
-        self,
-        phi: torch.Tensor,
-        stages: Sequence[RoIs],
-        hypergradients: Sequence[torch.Tensor],
-        batch: Sequence[Mapping],
-    ) -> torch.Tensor:
-        """The derivative of the outer loss by phi, (K,), from that by each RoI's weight."""
-
-    def rates_changed(self, iteration: int, phi: torch.Tensor) -> None:
-        """Called with phi as it is after ``iteration`` steps."""
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +13,7 @@ from lt_det.engine.study import Study, seed_folder
 from lt_det.engine.study_jobs import run_comparison, run_study
 from lt_det.evaluation.study_report import write_study_report
 from lt_det.evaluation.visualize import draw_predictions
+from lt_det.provenance import provenance
 
 __all__ = ["PRESETS", "run_from_args"]
 
@@ -62,7 +59,7 @@ def report(study: Study, output_dir: str | Path, dataset_name: str) -> str:
         {row.name: row.controls for row in study.rows},
         ClassStats.load(first / "class_stats.json").groups(),
         title=f"{dataset_name}",
-        notes=[_provenance(study)],
+        notes=[provenance(study.seeds)],
     )
 
 
@@ -79,19 +76,3 @@ def draw(study: Study, output_dir: str | Path) -> Path:
     results = run / "inference" / study.test[0] / "lvis_instances_results.json"
     draw_predictions(study.test[0], results, run / "pictures")
     return run / "pictures"
-
-
-def _provenance(study: Study) -> str:
-    """Command, commit, machine and seeds: what a figure needs to be repeated."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=_REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    command = " ".join([Path(sys.executable).name, *sys.argv])
-    return (
-        f"`{command}`, commit {commit or 'unknown'}, {platform.machine()} with "
-        f"{os.cpu_count()} cores, seeds {', '.join(map(str, study.seeds))}."
-    )

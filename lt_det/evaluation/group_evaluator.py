@@ -18,6 +18,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils.file_io import PathManager
 
 from lt_det.evaluation import group_metrics, report
+from lt_det.evaluation.class_rows import Classes
 from lt_det.evaluation.detections import (
     COLUMNS,
     ImageDetections,
@@ -98,8 +99,8 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         self._distributed = distributed
         self._max_dets_per_image = max_dets_per_image or self.DEFAULT_MAX_DETS
         self._load(dataset_name)
-        self.groups = self._resolve_groups(groups)
-        self._train_counts = self._resolve_train_counts(class_stats)
+        self.groups = self._groups_of_file() if groups is None else self._classes.groups(groups)
+        self._train_counts = self._classes.train_counts(class_stats)
         self.reset()
 
     @classmethod
@@ -215,13 +216,16 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
                 "annotation file."
             )
         self._ground_truth = self._read_ground_truth(PathManager.get_local_path(self._json_file))
-        self._class_names = metadata.get("thing_classes")
         self._category_ids = sorted(self._ground_truth.get_cat_ids())
         id_map = metadata.get("thing_dataset_id_to_contiguous_id")
         if id_map is None:
             # The former as in Detectron2's own LVIS sets.
             id_map = {i: i - 1 if is_registered else n for n, i in enumerate(self._category_ids)}
-        self._class_of = [id_map.get(i) for i in self._category_ids]
+        class_of = [id_map.get(i) for i in self._category_ids]
+        names = [self._ground_truth.cats[i].get("name", str(i)) for i in self._category_ids]
+        if (known := metadata.get("thing_classes")) is not None:
+            names = [n if c is None else known[c] for n, c in zip(names, class_of, strict=True)]
+        self._classes = Classes(self._json_file, self._category_ids, class_of, names)
         # Other data sets may share the map: a class that this file lacks is not one to predict.
         self._category_of = {c: i for i, c in id_map.items() if i in self._ground_truth.cats}
 
@@ -248,7 +252,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
     def _report(self, results: dict, columns: dict[str, dict[str, np.ndarray]]) -> None:
         # Ground truth is the same for boxes and masks.
         instances = next(iter(self.matches.values())).instances_per_class()
-        self.per_class = self._per_class_rows(columns, instances)
+        self.per_class = self._classes.rows(self.groups, self._train_counts, instances, columns)
         logger.info("Results in percent:\n" + report.group_table(results))
         logger.info("Ground truth:\n" + report.group_counts_table(self.groups, instances))
         if self.output_dir:
@@ -256,31 +260,6 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
             for task, matches in self.matches.items():
                 matches.save(os.path.join(self.output_dir, f"matches_{task}.npz"))
             logger.info(f"Results written to '{self.output_dir}'.")
-
-    def _per_class_rows(
-        self, columns: dict[str, dict[str, np.ndarray]], instances: np.ndarray
-    ) -> list[dict[str, Any]]:
-        rows = []
-        for k, (category_id, c) in enumerate(zip(self._category_ids, self._class_of, strict=True)):
-            group = self.groups[k]
-            row = {
-                "class_id": c,
-                "category_id": category_id,
-                "name": self._name(category_id, c),
-                "group": group_metrics.GROUP_NAMES[group] if group >= 0 else "",
-            }
-            for name, counts in self._train_counts.items():
-                row[name] = None if c is None or counts is None else counts[c].item()
-            row["val_instances"] = int(instances[k])
-            for task, metrics in columns.items():
-                row |= {f"{task}_{name}": float(values[k]) for name, values in metrics.items()}
-            rows.append(row)
-        return rows
-
-    def _name(self, category_id: int, class_id: int | None) -> str:
-        if self._class_names is None or class_id is None:
-            return self._ground_truth.cats[category_id]["name"]
-        return self._class_names[class_id]
 
     def _resolve_tasks(self, detections: list[ImageDetections]) -> tuple[str, ...]:
         tasks = self._tasks or tasks_of(detections)
@@ -305,34 +284,3 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
                 f"{num_images - len(detections)} of {num_images} images were not processed: they "
                 "count as images without detections."
             )
-
-    def _resolve_groups(self, groups: np.ndarray | None) -> np.ndarray:
-        """Group index in the API's class order [K]."""
-        if groups is None:
-            return self._groups_of_file()
-        groups = self._check_per_class("groups", groups)
-        if not np.isin(groups, [-1, 0, 1, 2]).all():
-            raise ValueError(
-                f"groups must be 0 rare, 1 common, 2 frequent or -1 none, got {np.unique(groups)}."
-            )
-        return np.array([-1 if c is None else groups[c] for c in self._class_of], dtype=np.int64)
-
-    def _resolve_train_counts(self, class_stats: Any) -> dict[str, np.ndarray | None]:
-        names = ("image_count", "instance_count")
-        if class_stats is None:
-            return {f"train_{n}": None for n in names}
-        return {
-            f"train_{n}": self._check_per_class(f"class_stats.{n}", getattr(class_stats, n))
-            for n in names
-        }
-
-    def _check_per_class(self, name: str, values: Any) -> np.ndarray:
-        values = np.asarray(values)
-        expected = max(c for c in self._class_of if c is not None) + 1
-        if values.shape != (expected,):
-            raise ValueError(
-                f"{name} must hold one value per class [{expected}], got shape {values.shape}: "
-                f"'{self._json_file}' has {expected} categories, the training set had another "
-                "number. Give both files the same categories, those without an annotation too."
-            )
-        return values

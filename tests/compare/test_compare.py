@@ -12,7 +12,7 @@ from detectron2.config import get_cfg
 from toy_comparison import COMPARISON
 
 from lt_det.bank import extraction
-from lt_det.compare import command, runs
+from lt_det.compare import runs
 from lt_det.compare.checks import keep_settings
 from lt_det.compare.rows import Comparison, Row
 from lt_det.compare.tasks import TaskRunner
@@ -21,6 +21,7 @@ from lt_det.data.statistics import FROM_CHECKPOINT
 from lt_det.engine.run import evaluate
 from lt_det.engine.stop_after import UNFINISHED
 from lt_det.evaluation.comparison import check_comparison
+from lt_det.provenance import commit
 
 pytestmark = pytest.mark.integration
 # What is tried again with every call.
@@ -323,7 +324,7 @@ def test_a_folder_of_an_older_version_is_not_refused_for_what_it_did_not_keep(ti
 
 def test_a_machine_without_git(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert command._commit() == "unknown"
+    assert commit() == "unknown"
 
 
 @pytest.mark.parametrize(
