@@ -8,10 +8,9 @@ from contract import LOSSES, every_variant
 every_option = pytest.mark.parametrize("option", OPTIONS)
 
 
-# The optimiser's options are independent of the losses' parameters; the tests below have them all.
 @every_variant
 @every_classifier
-@pytest.mark.parametrize("option", ["clip-value", "all-clip-full-model", "adamw"])
+@every_option
 def test_equals_autograd_through_the_step(cls, hyper, classifier, settings, option, class_stats):
     stages = [make_stage(cls(K, class_stats, **hyper), classifier, **settings)]
     optimizer, clip = make_optimizer(stages, OPTIONS[option])
