@@ -1,0 +1,131 @@
+"""Detections of a data set in columns: what evaluation works on, without a dict per detection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pycocotools.mask as mask_utils
+
+from lt_det.evaluation.detections import ImageDetections
+
+__all__ = ["DetectionColumns"]
+
+# pycocotools 2.0.11 overflows on longer lists.
+_MASKS_AT_ONCE = 255
+
+
+@dataclass(frozen=True)
+class DetectionColumns:
+    """N detections on I images, in the order of the images and within them in the model's.
+
+    Attributes:
+        image_ids: id of each image [I], those without a detection too.
+        image_sizes: height, width of each image [I, 2].
+        image_index: position of each detection's image in `image_ids`, ascending [N].
+        category_ids: id of each detection's category [N].
+        scores: scores [N], float64.
+        boxes: x, y, width, height in pixels [N, 4], or None.
+        rles: compressed run-length codes of the masks [N], or None.
+    """
+
+    image_ids: Sequence[int]
+    image_sizes: np.ndarray
+    image_index: np.ndarray
+    category_ids: np.ndarray
+    scores: np.ndarray
+    boxes: np.ndarray | None
+    rles: Sequence[bytes] | None
+
+    @classmethod
+    def of(
+        cls, detections: Sequence[ImageDetections], category_of: Mapping[int, int]
+    ) -> DetectionColumns:
+        """Join the detections of images.
+
+        Args:
+            detections: of each image, once. A column that a picture with detections lacks is None.
+            category_of: contiguous class -> category id.
+        """
+        counts = [len(d.scores) for d in detections]
+        found = [d for d in detections if len(d.scores)] or list(detections)
+        ids = np.full(max(category_of, default=-1) + 1, -1, dtype=np.int64)
+        ids[list(category_of)] = list(category_of.values())
+        has_boxes = all(d.boxes is not None for d in found)
+        has_rles = all(d.rles is not None for d in found)
+        return cls(
+            [d.image_id for d in detections],
+            np.array([d.image_size for d in detections], dtype=np.int64).reshape(-1, 2),
+            np.repeat(np.arange(len(detections), dtype=np.int32), counts),
+            ids[np.concatenate([[], *(d.classes for d in found)]).astype(np.int64)],
+            np.concatenate([np.zeros(0), *(d.scores for d in found)]),
+            np.concatenate([np.zeros((0, 4), np.float32), *(d.boxes for d in found)])
+            if has_boxes
+            else None,
+            list(chain.from_iterable(d.rles for d in found)) if has_rles else None,
+        )
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def take(self, positions: np.ndarray) -> DetectionColumns:
+        """The detections at rising `positions` [M]; all images stay."""
+        rles = self.rles
+        return DetectionColumns(
+            self.image_ids,
+            self.image_sizes,
+            self.image_index[positions],
+            self.category_ids[positions],
+            self.scores[positions],
+            None if self.boxes is None else self.boxes[positions],
+            None if rles is None else [rles[i] for i in positions.tolist()],
+        )
+
+    def areas(self, task: str) -> np.ndarray:
+        """Area of each box, or for ``"segm"`` of each mask, in pixels [N], float64."""
+        if task == "bbox":
+            boxes = self.boxes.astype(np.float64)
+            return boxes[:, 2] * boxes[:, 3]
+        codes = list(self.masks())
+        chunks = [
+            mask_utils.area(codes[start : start + _MASKS_AT_ONCE])
+            for start in range(0, len(codes), _MASKS_AT_ONCE)
+        ]
+        return np.concatenate([[], *chunks])
+
+    def masks(self) -> Iterator[dict[str, Any]]:
+        """The masks as pycocotools' run-length codes; those of an image share their ``size``."""
+        sizes = self.image_sizes.tolist()
+        for image, counts in zip(self.image_index.tolist(), self.rles, strict=True):
+            yield {"size": sizes[image], "counts": counts}
+
+    def best_per_image(self, limit: int) -> np.ndarray:
+        """Positions of the best `limit` detections of each image over all classes, rising.
+
+        As `lvis.LVISResults.limit_dets_per_image`: of equal scores the first are kept. A negative
+        limit keeps all.
+        """
+        if limit < 0 or len(self) == 0:
+            return np.arange(len(self))
+        order = np.lexsort((-self.scores, self.image_index))
+        starts = np.searchsorted(self.image_index, np.arange(len(self.image_ids)))
+        rank = np.arange(len(self)) - starts[self.image_index]
+        return np.sort(order[rank < limit])
+
+    def records(self, task: str) -> Iterator[dict[str, Any]]:
+        """A result dict of each detection in the format of LVIS and COCO.
+
+        Args:
+            task: ``"bbox"`` gives boxes, ``"segm"`` masks: beside a box, the APIs would take the
+                box's area as the mask's.
+        """
+        image_ids = [self.image_ids[i] for i in self.image_index.tolist()]
+        key, shapes = (
+            ("bbox", self.boxes.tolist()) if task == "bbox" else ("segmentation", self.masks())
+        )
+        columns = image_ids, self.category_ids.tolist(), self.scores.tolist(), shapes
+        for image_id, category_id, score, shape in zip(*columns, strict=True):
+            yield {"image_id": image_id, "category_id": category_id, "score": score, key: shape}
