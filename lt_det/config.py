@@ -116,6 +116,8 @@ def add_lt_det_config(cfg: CfgNode) -> None:
     # Who evaluates LVIS-format sets, with the same numbers: "hotcoco", where it is installed, or
     # "lvis", the official API.
     cfg.TEST.LVIS_BACKEND = "hotcoco"
+    # Write the detections, too, in the result format of LVIS and COCO: about 500 bytes each.
+    cfg.TEST.SAVE_PREDICTIONS = False
 
 
 def check_config(cfg: CfgNode) -> None:

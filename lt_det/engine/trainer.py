@@ -212,6 +212,7 @@ class LTTrainer(DefaultTrainer):
             output_dir=os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name),
             groups=_groups(cfg, evaluator_type, stats),
             class_stats=stats,
+            save_predictions=cfg.TEST.SAVE_PREDICTIONS,
             **options,
         )
 

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 
 from lt_det.evaluation.coco_api import COCOGroundTruth, run_coco_eval
+from lt_det.evaluation.columns import DetectionColumns
 from lt_det.evaluation.group_evaluator import GroupEvaluator
 from lt_det.evaluation.group_metrics import Evaluation
 from lt_det.evaluation.matches import Matches
@@ -27,7 +28,8 @@ class LTCOCOEvaluator(GroupEvaluator):
     def _read_ground_truth(self, path: str) -> COCOGroundTruth:
         return COCOGroundTruth(path)
 
-    def _run_api(self, records: list[dict], task: str) -> tuple[Evaluation, Matches]:
+    def _run_api(self, detections: DetectionColumns, task: str) -> tuple[Evaluation, Matches]:
+        records = list(detections.records(task))
         run = run_coco_eval(self._ground_truth, records, task, self._max_dets_per_image)
         # The last axis is the cap; the last one is the largest.
         arrays = run.eval["precision"][..., -1], run.eval["recall"][..., -1]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import pycocotools.mask as mask_utils
 
-from lt_det.evaluation.detections import ImageDetections
+from lt_det.evaluation.detections import COLUMNS, ImageDetections
 
 __all__ = ["DetectionColumns"]
 
@@ -73,15 +73,18 @@ class DetectionColumns:
 
     def take(self, positions: np.ndarray) -> DetectionColumns:
         """The detections at rising `positions` [M]; all images stay."""
+        return self if len(positions) == len(self) else self.reordered(positions)
+
+    def reordered(self, positions: np.ndarray) -> DetectionColumns:
+        """The detections at `positions` [M], in their order."""
         rles = self.rles
-        return DetectionColumns(
-            self.image_ids,
-            self.image_sizes,
-            self.image_index[positions],
-            self.category_ids[positions],
-            self.scores[positions],
-            None if self.boxes is None else self.boxes[positions],
-            None if rles is None else [rles[i] for i in positions.tolist()],
+        return replace(
+            self,
+            image_index=self.image_index[positions],
+            category_ids=self.category_ids[positions],
+            scores=self.scores[positions],
+            boxes=None if self.boxes is None else self.boxes[positions],
+            rles=None if rles is None else [rles[i] for i in positions.tolist()],
         )
 
     def areas(self, task: str) -> np.ndarray:
@@ -96,24 +99,33 @@ class DetectionColumns:
         ]
         return np.concatenate([[], *chunks])
 
+    def shapes(self, task: str) -> np.ndarray | list[dict[str, Any]]:
+        """What pycocotools takes for a task: boxes [N, 4] float64, or run-length codes [N]."""
+        return self.boxes.astype(np.float64) if task == "bbox" else list(self.masks())
+
     def masks(self) -> Iterator[dict[str, Any]]:
         """The masks as pycocotools' run-length codes; those of an image share their ``size``."""
         sizes = self.image_sizes.tolist()
         for image, counts in zip(self.image_index.tolist(), self.rles, strict=True):
             yield {"size": sizes[image], "counts": counts}
 
-    def best_per_image(self, limit: int) -> np.ndarray:
-        """Positions of the best `limit` detections of each image over all classes, rising.
+    def best_per_image(self, limit: int) -> DetectionColumns:
+        """The best `limit` detections of each image over all classes.
 
         As `lvis.LVISResults.limit_dets_per_image`: of equal scores the first are kept. A negative
         limit keeps all.
         """
-        if limit < 0 or len(self) == 0:
-            return np.arange(len(self))
+        counts = np.bincount(self.image_index, minlength=len(self.image_ids))
+        if limit < 0 or counts.max(initial=0) <= limit:
+            return self
         order = np.lexsort((-self.scores, self.image_index))
-        starts = np.searchsorted(self.image_index, np.arange(len(self.image_ids)))
+        starts = np.cumsum(counts) - counts
         rank = np.arange(len(self)) - starts[self.image_index]
-        return np.sort(order[rank < limit])
+        return self.take(np.sort(order[rank < limit]))
+
+    def of_task(self, task: str) -> DetectionColumns:
+        """Without the shapes that a task does not evaluate."""
+        return replace(self, **{COLUMNS[other]: None for other in COLUMNS if other != task})
 
     def records(self, task: str) -> Iterator[dict[str, Any]]:
         """A result dict of each detection in the format of LVIS and COCO.

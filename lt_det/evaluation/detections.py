@@ -17,6 +17,9 @@ from lt_det.evaluation.report import atomic_text
 
 logger = logging.getLogger(__name__)
 
+PIECE_BYTES = 1 << 26
+"""What a rank sends to the main process at once."""
+
 COLUMNS = {"bbox": "boxes", "segm": "rles"}
 """What of `ImageDetections` each task evaluates."""
 
@@ -139,13 +142,14 @@ def encode_masks(image_id: int, image_size: tuple[int, int], masks: Any) -> list
 def gather_detections(detections: list[ImageDetections], distributed: bool) -> list:
     """All processes' detections, each image once; on other ranks than 0 an empty list.
 
+    They travel in pieces: a rank holds what it is to keep, and a piece of every other.
+
     Args:
         detections: this process's.
         distributed: whether there are others to ask.
     """
-    if distributed:
-        comm.synchronize()
-        detections = list(itertools.chain(*comm.gather(detections, dst=0)))
+    if distributed and comm.get_world_size() > 1:
+        detections = _from_all_ranks(detections)
     first: dict[int, ImageDetections] = {}
     for entry in detections:
         first.setdefault(entry.image_id, entry)
@@ -155,3 +159,28 @@ def gather_detections(detections: list[ImageDetections], distributed: bool) -> l
             "the first detections of each image count."
         )
     return list(first.values())
+
+
+def _from_all_ranks(detections: Sequence[ImageDetections]) -> list[ImageDetections]:
+    """By rank; empty on other ranks than 0."""
+    pieces = _pieces(detections)
+    of_rank = [[] for _ in range(comm.get_world_size())]
+    for number in range(max(comm.all_gather(len(pieces)))):
+        piece = pieces[number] if number < len(pieces) else []
+        for known, more in zip(of_rank, comm.gather(piece, dst=0), strict=False):
+            known += more
+    return list(itertools.chain(*of_rank))
+
+
+def _pieces(detections: Sequence[ImageDetections]) -> list[list[ImageDetections]]:
+    """Lists of up to `PIECE_BYTES`, or of one image."""
+    pieces, size = [], PIECE_BYTES
+    for entry in detections:
+        columns = [c for c in (entry.classes, entry.scores, entry.boxes) if c is not None]
+        num_bytes = sum(c.nbytes for c in columns) + sum(map(len, entry.rles or ()))
+        if size + num_bytes > PIECE_BYTES:
+            pieces.append([])
+            size = 0
+        pieces[-1].append(entry)
+        size += num_bytes
+    return pieces

@@ -16,9 +16,9 @@ from lt_det.evaluation.bootstrap import bootstrap_difference
 from lt_det.evaluation.detections import ImageDetections, tasks_of
 from lt_det.evaluation.evaluators import EVALUATORS, format_of
 from lt_det.evaluation.file_groups import read_groups, training_stats
-from lt_det.evaluation.group_evaluator import PREDICTIONS_FILE, GroupEvaluator
+from lt_det.evaluation.group_evaluator import GroupEvaluator
 from lt_det.evaluation.matches import Matches
-from lt_det.evaluation.report import TASK_NAMES, atomic_text, nan_to_null
+from lt_det.evaluation.report import RESULTS_FILE, TASK_NAMES, atomic_text, nan_to_null
 from lt_det.evaluation.study_report import differences_table
 
 __all__ = ["DIFFERENCES_FILE", "OTHER_FOLDER", "evaluate_files", "evaluator_of_files"]
@@ -167,7 +167,7 @@ def _output_folders(
     if output_dir is None:
         return [None] * len(files)
     folders = [Path(output_dir), Path(output_dir) / OTHER_FOLDER][: len(files)]
-    written = {(folder / PREDICTIONS_FILE).resolve() for folder in folders}
+    written = {(folder / RESULTS_FILE).resolve() for folder in folders}
     for path in files:
         if Path(path).resolve() in written:
             raise ValueError(f"{path} would be overwritten: choose another output folder.")

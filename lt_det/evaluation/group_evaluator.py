@@ -19,6 +19,7 @@ from detectron2.utils.file_io import PathManager
 
 from lt_det.evaluation import group_metrics, report
 from lt_det.evaluation.class_rows import Classes
+from lt_det.evaluation.columns import DetectionColumns
 from lt_det.evaluation.detections import (
     COLUMNS,
     ImageDetections,
@@ -50,7 +51,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
     metric that nothing enters is NaN (not -100), and a model that finds nothing has AP 0 (not NaN).
 
     With `output_dir` these files are written there: ``results.json``, ``per_class.csv``,
-    ``matches_<task>.npz`` (see `lt_det.evaluation.bootstrap`) and
+    ``matches_<task>.npz`` (see `lt_det.evaluation.bootstrap`) and, if asked,
     ``lvis_instances_results.json``, the detections in the result format of LVIS and COCO.
 
     Attributes:
@@ -70,6 +71,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         tasks: Sequence[str] | None = None,
         distributed: bool = True,
         max_dets_per_image: int | None = None,
+        save_predictions: bool = False,
         groups: np.ndarray | None = None,
         class_stats: Any = None,
     ):
@@ -83,6 +85,8 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
             tasks: any of ``"bbox"``, ``"segm"``; by default what the detections carry.
             distributed: collect detections from all processes.
             max_dets_per_image: the API's cap; None is its official value.
+            save_predictions: write the detections, too. They always are where the annotation file
+                has no annotations: then they are the result.
             groups: group index of each contiguous class [C] (0 rare, 1 common, 2 frequent), if not
                 those of the annotation file.
             class_stats: training `ClassStats`, whose counts are added to ``per_class.csv``.
@@ -98,6 +102,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         self.output_dir = output_dir
         self._distributed = distributed
         self._max_dets_per_image = max_dets_per_image or self.DEFAULT_MAX_DETS
+        self._save_predictions = save_predictions
         self._load(dataset_name)
         self.groups = self._groups_of_file() if groups is None else self._classes.groups(groups)
         self._train_counts = self._classes.train_counts(class_stats)
@@ -118,8 +123,10 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         """The API's data set with `imgs`, `cats`, `get_cat_ids()` and `has_annotations`."""
 
     @abc.abstractmethod
-    def _run_api(self, records: list[dict], task: str) -> tuple[group_metrics.Evaluation, Matches]:
-        """Evaluate result records of one task."""
+    def _run_api(
+        self, detections: DetectionColumns, task: str
+    ) -> tuple[group_metrics.Evaluation, Matches]:
+        """Evaluate detections by one task."""
 
     @abc.abstractmethod
     def _groups_of_file(self) -> np.ndarray:
@@ -193,12 +200,13 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
             logger.warning("No image was processed: there is nothing to evaluate.")
             return {}
         tasks = self._resolve_tasks(detections)
-        if self.output_dir:
+        is_test_set = not self._ground_truth.has_annotations
+        if self.output_dir and (self._save_predictions or is_test_set):
             os.makedirs(self.output_dir, exist_ok=True)
             path = os.path.join(self.output_dir, PREDICTIONS_FILE)
             write_predictions(path, detections, self._category_of, tasks)
             logger.info(f"Predictions written to '{path}'.")
-        if not self._ground_truth.has_annotations:
+        if is_test_set:
             logger.warning(
                 f"'{self._json_file}' has no annotations (a test set?): nothing is evaluated."
             )
@@ -234,25 +242,25 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
     ) -> dict[str, dict[str, float]]:
         if "segm" in tasks:
             check_masks(self._ground_truth.dataset["annotations"], self._json_file)
-        results, columns = OrderedDict(), {}
+        joined = DetectionColumns.of(detections, self._category_of)
+        results, by_class = OrderedDict(), {}
         for task in tasks:
             start = time.perf_counter()
-            records = [r for d in detections for r in d.to_lvis(self._category_of, (task,))]
             logger.log(
-                logging.INFO if records else logging.WARNING,
-                f"Evaluating {task}: {len(records)} detections on {len(detections)} images ...",
+                logging.INFO if len(joined) else logging.WARNING,
+                f"Evaluating {task}: {len(joined)} detections on {len(detections)} images ...",
             )
-            (*arrays, iou_thresholds), self.matches[task] = self._run_api(records, task)
+            (*arrays, iou_thresholds), self.matches[task] = self._run_api(joined, task)
             results[task] = group_metrics.summarize(*arrays, self.groups, iou_thresholds)
-            columns[task] = group_metrics.per_class(*arrays, iou_thresholds)
+            by_class[task] = group_metrics.per_class(*arrays, iou_thresholds)
             logger.info(f"Evaluated {task} in {time.perf_counter() - start:.1f} s.")
-        self._report(results, columns)
+        self._report(results, by_class)
         return results
 
-    def _report(self, results: dict, columns: dict[str, dict[str, np.ndarray]]) -> None:
+    def _report(self, results: dict, by_class: dict[str, dict[str, np.ndarray]]) -> None:
         # Ground truth is the same for boxes and masks.
         instances = next(iter(self.matches.values())).instances_per_class()
-        self.per_class = self._classes.rows(self.groups, self._train_counts, instances, columns)
+        self.per_class = self._classes.rows(self.groups, self._train_counts, instances, by_class)
         logger.info("Results in percent:\n" + report.group_table(results))
         logger.info("Ground truth:\n" + report.group_counts_table(self.groups, instances))
         if self.output_dir:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from lt_det.evaluation.backends import check_backend, log_fallback, usable_backend
+from lt_det.evaluation.columns import DetectionColumns
 from lt_det.evaluation.group_evaluator import PREDICTIONS_FILE, GroupEvaluator
 from lt_det.evaluation.group_metrics import Evaluation
 from lt_det.evaluation.hotcoco_api import HotcocoRefusalError, run_hotcoco_eval
@@ -43,14 +44,15 @@ class LTLVISEvaluator(GroupEvaluator):
     def _read_ground_truth(self, path: str) -> LVISGroundTruth:
         return LVISGroundTruth(path)
 
-    def _run_api(self, records: list[dict], task: str) -> tuple[Evaluation, Matches]:
-        arguments = self._ground_truth, records, task, self._max_dets_per_image
+    def _run_api(self, detections: DetectionColumns, task: str) -> tuple[Evaluation, Matches]:
+        cap = self._max_dets_per_image
         if usable_backend(self._backend) == "hotcoco":
             try:
-                return run_hotcoco_eval(*arguments)
+                return run_hotcoco_eval(self._ground_truth, detections, task, cap)
             except HotcocoRefusalError as error:
                 log_fallback(str(error))
-        run = run_lvis_eval(*arguments)
+        records = list(detections.records(task))
+        run = run_lvis_eval(self._ground_truth, records, task, cap)
         arrays = run.eval["precision"], run.eval["recall"]
         return Evaluation(*arrays, run.params.iou_thrs), Matches.from_lvis_eval(run)
 

@@ -16,6 +16,7 @@ from lt_det.evaluation.group_metrics import GROUP_NAMES
 
 TABLE_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf", "AR")
 METHOD_METRICS = ("AP", "APr", "APc", "APf")
+RESULTS_FILE = "results.json"
 TASK_NAMES = {"bbox": "box", "segm": "mask"}
 
 Results = Mapping[str, Mapping[str, float]]
@@ -107,7 +108,7 @@ def write_results(
     """
     output_dir = Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
-    with atomic_text(output_dir / "results.json") as f:
+    with atomic_text(output_dir / RESULTS_FILE) as f:
         json.dump(nan_to_null(results), f, indent=2, allow_nan=False)
         f.write("\n")
     if per_class:

@@ -18,6 +18,7 @@ from lt_det.engine.run import config_from_args, evaluate, run_from_args, train
 from lt_det.engine.trainer import LTTrainer
 from lt_det.evaluation import lvis_evaluator
 from lt_det.evaluation.backends import BACKENDS
+from lt_det.evaluation.columns import DetectionColumns
 
 pytestmark = pytest.mark.integration
 
@@ -129,7 +130,7 @@ def test_evaluation_is_by_the_backend_of_the_config(tiny_cfg, toy_lvis, backend,
     asked = []
     monkeypatch.setattr(lvis_evaluator, "usable_backend", lambda name: asked.append(name) or "lvis")
     tiny_cfg.TEST.LVIS_BACKEND = backend
-    LTTrainer.build_evaluator(tiny_cfg, toy_lvis.val)._run_api([], "bbox")
+    LTTrainer.build_evaluator(tiny_cfg, toy_lvis.val)._run_api(DetectionColumns.of([], {}), "bbox")
     assert asked == [backend]
 
 

@@ -6,6 +6,9 @@ import numpy as np
 import pycocotools.mask as mask_utils
 from toy import ToyLVIS
 
+from lt_det.evaluation.columns import DetectionColumns
+from lt_det.evaluation.detections import ImageDetections
+
 CAPS = (1, 2, 5, 20, 300, 500)
 
 
@@ -105,3 +108,23 @@ def _records(toy: ToyLVIS, results: list[tuple], task: str, rng) -> list[dict]:
             record["segmentation"] = _rle(box, toy.images[image_id], rng)
         records.append(record)
     return records
+
+
+def columns_of(records: list[dict], ground_truth, task: str) -> DetectionColumns:
+    """Result records as columns, each image's in their order."""
+    detections = []
+    for image_id, image in ground_truth.imgs.items():
+        found = [r for r in records if r["image_id"] == image_id]
+        boxes = [r["bbox"] for r in found] if task == "bbox" else None
+        rles = [r["segmentation"]["counts"].encode() for r in found] if task == "segm" else None
+        detections.append(
+            ImageDetections(
+                image_id,
+                (image["height"], image["width"]),
+                np.array([r["category_id"] for r in found], dtype=np.int32),
+                np.array([r["score"] for r in found], dtype=np.float64),
+                None if boxes is None else np.array(boxes, dtype=np.float64).reshape(-1, 4),
+                rles,
+            )
+        )
+    return DetectionColumns.of(detections, {i: i for i in ground_truth.cats})

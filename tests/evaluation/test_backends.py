@@ -6,6 +6,7 @@ import multiprocessing
 
 import numpy as np
 import pytest
+from federated_problems import columns_of
 from toy import make_instances, random_set
 
 from lt_det.evaluation import backends
@@ -101,7 +102,8 @@ def test_file_that_hotcoco_refuses_is_evaluated_by_the_official_api(register, tm
         entry[key] = -entry[key]
     evaluator = LTLVISEvaluator(register(toy.write(tmp_path / "gt.json")))
     with caplog.at_level(logging.INFO, "lt_det"):
-        found, _ = evaluator._run_api(results, "bbox")
+        columns = columns_of(results, evaluator._ground_truth, "bbox")
+        found, _ = evaluator._run_api(columns, "bbox")
     assert "hotcoco refuses the ground truth (images[0]" in caplog.text
     assert found.precision.max() > 0
 

@@ -122,7 +122,9 @@ def outputs(folder):
 
 @pytest.mark.parametrize("task", ["bbox", "segm"])
 def test_equal_to_pycocotools_bit_for_bit(folder, register, outputs, tmp_path, task):
-    results, _ = evaluate(register(folder), outputs, output_dir=tmp_path, groups=GROUPS)
+    results, _ = evaluate(
+        register(folder), outputs, output_dir=tmp_path, groups=GROUPS, save_predictions=True
+    )
     written = json.loads((tmp_path / "lvis_instances_results.json").read_text())
     for record in written if task == "segm" else ():
         del record["bbox"]  # beside a box, pycocotools takes the box's area as the mask's

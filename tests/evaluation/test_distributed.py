@@ -9,6 +9,7 @@ import torch.multiprocessing as mp
 from detectron2.data import MetadataCatalog
 from toy import ToyLVIS, make_instances
 
+from lt_det.evaluation import detections
 from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
 
 # Equal scores in different pictures: the order in which ranks are gathered must not matter.
@@ -38,7 +39,8 @@ def _evaluate(json_file, image_ids, **options):
     return evaluator.evaluate()
 
 
-def _worker(rank, world_size, folder, shares):
+def _worker(rank, world_size, folder, shares, piece_bytes):
+    detections.PIECE_BYTES = piece_bytes
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world_size
     )
@@ -49,10 +51,11 @@ def _worker(rank, world_size, folder, shares):
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("piece_bytes", [1, detections.PIECE_BYTES], ids=["by image", "at once"])
 @pytest.mark.parametrize("shares", [[[], [3, 2, 1]], [[3, 1], [2, 1]]], ids=["idle", "padded"])
-def test_two_processes_equal_one(tmp_path, shares):
+def test_two_processes_equal_one(tmp_path, shares, piece_bytes):
     json_file = _toy().write(tmp_path / "gt.json")
-    mp.spawn(_worker, (2, str(tmp_path), shares), nprocs=2)
+    mp.spawn(_worker, (2, str(tmp_path), shares, piece_bytes), nprocs=2)
     expected = _evaluate(json_file, [1, 2, 3], distributed=False)
     assert 0 < expected["bbox"]["AP"] < 100
     np.testing.assert_equal(json.loads((tmp_path / "rank0.json").read_text()), expected)

@@ -22,7 +22,7 @@ from lt_det.evaluation.matches import Matches
 from lt_det.evaluation.report import read_results
 
 TOOL = Path(__file__).parents[2] / "tools" / "evaluate.py"
-WRITTEN = ("results.json", "per_class.csv", PREDICTIONS_FILE)
+WRITTEN = ("results.json", "per_class.csv")
 A, B, C = (10, 10, 20, 20), (50, 50, 40, 30), (0, 80, 10, 10)
 
 
@@ -51,7 +51,11 @@ def write(ground_truth, register, tmp_path):
     """Returns a function that has LTLVISEvaluator write detections to a folder."""
 
     def _write(detections, folder, masks=True) -> Path:
-        options = {"distributed": False, "output_dir": str(tmp_path / folder)}
+        options = {
+            "distributed": False,
+            "output_dir": str(tmp_path / folder),
+            "save_predictions": True,
+        }
         evaluator = LTLVISEvaluator(register(ground_truth), **options)
         for image_id in (1, 2, 3, 4):
             instances = make_instances(detections.get(image_id, ()), masks=masks)
@@ -115,7 +119,11 @@ def test_what_the_coco_evaluator_wrote_evaluates_to_the_same_files(coco_set, tmp
     evaluator = evaluator_of_files(json_file, train_file=json_file, thresholds=(2, 4))
     assert evaluator.groups.tolist() == [2, 1, 0]
 
-    options = {"groups": np.array([2, 1, 0]), "output_dir": str(tmp_path / "registered")}
+    options = {
+        "groups": np.array([2, 1, 0]),
+        "output_dir": str(tmp_path / "registered"),
+        "save_predictions": True,
+    }
     registered = LTCOCOEvaluator(name, distributed=False, **options)
     for image_id, instances in shifted_truth(json_file).items():
         registered.process([{"image_id": image_id}], [{"instances": instances}])
@@ -199,9 +207,9 @@ def test_no_predictions_are_ap_0(ground_truth, tmp_path):
 
 
 def test_a_results_file_is_not_overwritten(write, ground_truth, tmp_path):
-    predictions = write(DETECTIONS, "one")
+    predictions = write(DETECTIONS, "one").rename(tmp_path / "results.json")
     with pytest.raises(ValueError, match="would be overwritten: choose another output folder"):
-        evaluate_files(evaluator_of_files(ground_truth), predictions, output_dir=tmp_path / "one")
+        evaluate_files(evaluator_of_files(ground_truth), predictions, output_dir=tmp_path)
 
 
 def test_ground_truth_without_annotations_is_refused(tmp_path):

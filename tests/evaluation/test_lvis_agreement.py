@@ -14,6 +14,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import LVISEvaluator
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Boxes, Instances
+from federated_problems import columns_of
 from lvis import LVIS, LVISEval, LVISResults
 
 from lt_det.evaluation.bootstrap import average_precision
@@ -167,7 +168,9 @@ def test_equal_to_the_official_api_bit_for_bit(ours, noisy, name, task):
 def _assert_equal_to_hotcoco(official, ground_truth, results, task):
     """All cells of the arrays and all matches."""
     pytest.importorskip("hotcoco")
-    evaluation, matches = run_hotcoco_eval(ground_truth, results, task)
+    evaluation, matches = run_hotcoco_eval(
+        ground_truth, columns_of(results, ground_truth, task), task
+    )
     np.testing.assert_array_equal(evaluation.precision, official.eval["precision"])
     np.testing.assert_array_equal(evaluation.recall, official.eval["recall"])
     expected = Matches.from_lvis_eval(official)

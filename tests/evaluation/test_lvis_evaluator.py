@@ -218,7 +218,10 @@ def test_files(evaluate, tmp_path):
     stats = SimpleNamespace(image_count=np.array([2, 5, 9]), instance_count=np.array([4, 5, 9]))
     folder = tmp_path / "out"
     results = evaluate(
-        {1: [(0, 0.9, A), (0, 0.25, (5, 5, 7, 9))]}, output_dir=str(folder), class_stats=stats
+        {1: [(0, 0.9, A), (0, 0.25, (5, 5, 7, 9))]},
+        output_dir=str(folder),
+        class_stats=stats,
+        save_predictions=True,
     )
     assert {path.name for path in folder.iterdir()} == {
         *("results.json", "per_class.csv", "matches_bbox.npz", "matches_segm.npz"),

@@ -130,7 +130,7 @@ def test_masks_alone_have_no_box_ap(tmp_path):
     (tmp_path / "results.json").write_text(
         json.dumps([{"image_id": 1, "category_id": 1, "score": 1, "segmentation": rle()}])
     )
-    options = {"distributed": False, "output_dir": str(tmp_path / "out")}
+    options = {"distributed": False, "output_dir": str(tmp_path / "out"), "save_predictions": True}
     evaluator = LTLVISEvaluator.from_file(toy.write(tmp_path / "gt.json"), **options)
     for detections in evaluator.read_results(tmp_path / "results.json"):
         evaluator.add(detections)

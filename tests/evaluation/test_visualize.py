@@ -63,7 +63,9 @@ def halves(panel, rows=slice(30, -30)):
 
 
 def test_evaluator_output_is_drawn(toy, tmp_path):
-    evaluator = LTLVISEvaluator(NAME, output_dir=str(tmp_path / "out"), distributed=False)
+    evaluator = LTLVISEvaluator(
+        NAME, output_dir=str(tmp_path / "out"), distributed=False, save_predictions=True
+    )
     detections = make_instances([(1, 0.8, [20, 20, 16, 16])], size=(40, 40))
     evaluator.process([{"image_id": 2}], [{"instances": detections}])
     evaluator.evaluate()

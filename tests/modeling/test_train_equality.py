@@ -93,7 +93,7 @@ def evaluate(model, cfg, dataset_name, output_dir) -> tuple[list[dict], dict]:
         get_detection_dataset_dicts([dataset_name], filter_empty=False),
         mapper=DatasetMapper(cfg, is_train=False),
     )
-    evaluator = LTLVISEvaluator(dataset_name, output_dir=str(output_dir))
+    evaluator = LTLVISEvaluator(dataset_name, output_dir=str(output_dir), save_predictions=True)
     results = inference_on_dataset(model, loader, evaluator)
     return json.loads((output_dir / PREDICTIONS_FILE).read_text()), results
 

@@ -1,0 +1,113 @@
+"""Which detections overlap which ground truth, and the matching of the LVIS API on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pycocotools.mask as mask_utils
+
+__all__ = ["Overlaps", "find_overlaps", "match"]
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """P overlaps of a detection with a ground truth of the same image and class.
+
+    Attributes:
+        detections: position of each one's detection, rising [P].
+        truths: position of each one's ground truth, rising for each detection [P].
+        ious: intersection over union [P].
+    """
+
+    detections: np.ndarray
+    truths: np.ndarray
+    ious: np.ndarray
+
+
+def find_overlaps(
+    detection_pairs: np.ndarray,
+    truth_pairs: np.ndarray,
+    detections: Sequence[Any],
+    truths: Sequence[Any],
+    least_iou: float,
+) -> Overlaps:
+    """Overlaps of at least `least_iou`.
+
+    Args:
+        detection_pairs: (image, class) pair of each detection, as a rising number [N].
+        truth_pairs: pair of each ground truth, rising [G].
+        detections: boxes [N, 4] or run-length codes [N].
+        truths: boxes [G, 4] or run-length codes [G].
+        least_iou: smallest IoU of interest.
+    """
+    pairs, starts, counts = np.unique(truth_pairs, return_index=True, return_counts=True)
+    first = np.searchsorted(detection_pairs, pairs)
+    last = np.searchsorted(detection_pairs, pairs, side="right")
+    found = [np.zeros((3, 0))]
+    present = last > first
+    spans = (a[present].tolist() for a in (first, last, starts, counts))
+    for begin, end, start, count in zip(*spans, strict=True):
+        ious = mask_utils.iou(detections[begin:end], truths[start : start + count], [0] * count)
+        rows, columns = np.nonzero(ious >= least_iou)
+        if len(rows):
+            found.append(np.stack([rows + begin, columns + start, ious[rows, columns]]))
+    detection, truth, iou = np.concatenate(found, axis=1)
+    return Overlaps(detection.astype(np.int64), truth.astype(np.int64), iou)
+
+
+def match(
+    overlaps: Overlaps,
+    detection_pairs: np.ndarray,
+    ignored: np.ndarray,
+    iou_thresholds: np.ndarray,
+) -> np.ndarray:
+    """Match detections to ground truth as `lvis.LVISEval.evaluate_img` does.
+
+    By falling score, a detection takes the free ground truth of the largest IoU, of equal ones the
+    last; one that is ignored only if there is no other.
+
+    Args:
+        overlaps: between detections by pair, then falling score, and ground truths by pair.
+        detection_pairs: (image, class) pair of each detection, rising [N].
+        ignored: whether a ground truth is ignored [G].
+        iou_thresholds: [T].
+
+    Returns:
+        Position of the ground truth that each detection takes at each threshold, or -1 [T, N].
+    """
+    taken = np.full((len(iou_thresholds), len(detection_pairs)), -1, dtype=np.int32)
+    free = np.ones((len(iou_thresholds), len(ignored)), dtype=bool)
+    # In each detection's overlaps, the last that is free and high enough is the one to take.
+    order = np.lexsort(
+        (overlaps.truths, overlaps.ious, ~ignored[overlaps.truths], overlaps.detections)
+    )
+    detections, truths = overlaps.detections[order], overlaps.truths[order]
+    high = overlaps.ious[order] >= np.minimum(iou_thresholds, 1 - 1e-10)[:, None]
+    for part in _rounds(detections, detection_pairs):
+        candidates = np.where(free[:, truths[part]] & high[:, part], part, -1)
+        starts = np.flatnonzero(np.diff(detections[part], prepend=-1))
+        best = np.maximum.reduceat(candidates, starts, axis=1)
+        rows, columns = np.nonzero(best >= 0)
+        chosen = truths[best[rows, columns]]
+        taken[rows, detections[part][starts][columns]] = chosen
+        free[rows, chosen] = False
+    return taken
+
+
+def _rounds(detections: np.ndarray, detection_pairs: np.ndarray) -> Iterator[np.ndarray]:
+    """Overlaps of every pair's first detection, then of every pair's second one, and so on.
+
+    Yields:
+        Positions in `detections`, rising.
+    """
+    starts = np.flatnonzero(np.diff(detections, prepend=-1))
+    pairs = detection_pairs[detections[starts]]
+    firsts = np.flatnonzero(np.diff(pairs, prepend=-1))
+    rank = np.arange(len(starts)) - np.repeat(firsts, np.diff(firsts, append=len(starts)))
+    rank_of_overlap = np.repeat(rank, np.diff(starts, append=len(detections)))
+    order = np.argsort(rank_of_overlap, kind="stable")
+    ends = np.cumsum(np.bincount(rank_of_overlap))
+    yield from np.split(order, ends[:-1]) if len(ends) else ()
