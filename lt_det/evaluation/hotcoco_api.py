@@ -23,8 +23,10 @@ from lt_det.garbage import no_garbage_collection
 
 __all__ = ["HotcocoRefusalError", "run_hotcoco_eval"]
 
-_OF_IMAGE = ("id", "height", "width", "neg_category_ids", "not_exhaustive_category_ids")
+DETECTIONS_AT_ONCE = 1 << 20
+"""hotcoco takes about 300 bytes each, and a mask a dict beside."""
 
+_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
 # Below every area range, so that the object is ignored in all of them.
 _IGNORED_AREA = -1.0
 
@@ -61,36 +63,60 @@ def run_hotcoco_eval(
 def _evaluate(
     truth: FederatedTruth, detections: DetectionColumns, areas: np.ndarray, task: str
 ) -> Evaluation:
+    """The arrays, from one block of classes after the other: they do not touch each other."""
+    class_index = np.searchsorted(truth.category_ids, detections.category_ids)
+    counts = np.bincount(class_index, minlength=len(truth.category_ids))
+    block_of_class = np.cumsum(counts) // DETECTIONS_AT_ONCE
+    blocks = []
+    for block in np.unique(block_of_class):
+        category_ids = set(truth.category_ids[block_of_class == block].tolist())
+        kept = np.flatnonzero(block_of_class[class_index] == block)
+        dataset = _dataset(truth, category_ids, task)
+        blocks.append(_evaluate_block(dataset, detections.take(kept), areas[kept], task))
+    precision = np.concatenate([block.precision for block in blocks], axis=2)
+    recall = np.concatenate([block.recall for block in blocks], axis=1)
+    return Evaluation(precision, recall, blocks[0].iou_thresholds)
+
+
+def _evaluate_block(
+    dataset: dict[str, list[dict]], detections: DetectionColumns, areas: np.ndarray, task: str
+) -> Evaluation:
     import hotcoco
 
     try:
-        dataset = hotcoco.COCO(_dataset(truth, task))
+        truth = hotcoco.COCO(dataset)
     except ValueError as error:
         raise HotcocoRefusalError(f"hotcoco refuses the ground truth ({error})") from error
-    results = dataset.load_res(_results(detections, areas, task), **_masks(detections, task))
+    results = truth.load_res(_results(detections, areas, task), **_masks(detections, task))
     # None limits nothing, and marks them as limited: otherwise the evaluation would do so.
-    run = hotcoco.LVISEval(dataset, results.cap_detections_per_image(None), task)
+    run = hotcoco.LVISEval(truth, results.cap_detections_per_image(None), task)
     run.evaluate()
     run.accumulate()
     accumulated = run.eval
-    # The last axis is the limit. Sums over these arrays round by their layout: the API's is C's.
-    arrays = (np.ascontiguousarray(accumulated[key][..., 0]) for key in ("precision", "recall"))
+    # The last axis is the limit.
+    arrays = (accumulated[key][..., 0].copy() for key in ("precision", "recall"))
     return Evaluation(*arrays, np.array(run.params.iou_thrs))
 
 
-def _dataset(truth: FederatedTruth, task: str) -> dict[str, list[dict]]:
-    """What the API evaluates of its data set, and no more, for hotcoco checks all it is given."""
+def _dataset(truth: FederatedTruth, category_ids: set[int], task: str) -> dict[str, list[dict]]:
+    """What the API evaluates of some classes, and no more, for hotcoco checks all it is given."""
     dataset = truth.dataset
     rles = truth.rles if task == "segm" else [None] * len(truth.annotations)
     return {
-        "images": [{key: image[key] for key in _OF_IMAGE} for image in dataset["images"]],
+        "images": [
+            {key: image[key] for key in ("id", "height", "width")}
+            | {key: [c for c in image[key] if c in category_ids] for key in _LISTS}
+            for image in dataset["images"]
+        ],
         "categories": [
             {"id": c["id"], "name": str(c["id"]), "frequency": c["frequency"]}
             for c in dataset["categories"]
+            if c["id"] in category_ids
         ],
         "annotations": [
             _annotation(annotation, rle)
             for annotation, rle in zip(truth.annotations, rles, strict=True)
+            if annotation["category_id"] in category_ids
         ],
     }
 

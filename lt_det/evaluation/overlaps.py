@@ -46,16 +46,15 @@ def find_overlaps(
     pairs, starts, counts = np.unique(truth_pairs, return_index=True, return_counts=True)
     first = np.searchsorted(detection_pairs, pairs)
     last = np.searchsorted(detection_pairs, pairs, side="right")
-    found = [np.zeros((3, 0))]
     present = last > first
     spans = (a[present].tolist() for a in (first, last, starts, counts))
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
     for begin, end, start, count in zip(*spans, strict=True):
         ious = mask_utils.iou(detections[begin:end], truths[start : start + count], [0] * count)
         rows, columns = np.nonzero(ious >= least_iou)
         if len(rows):
-            found.append(np.stack([rows + begin, columns + start, ious[rows, columns]]))
-    detection, truth, iou = np.concatenate(found, axis=1)
-    return Overlaps(detection.astype(np.int64), truth.astype(np.int64), iou)
+            found.append((rows + begin, columns + start, ious[rows, columns]))
+    return Overlaps(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
 def match(

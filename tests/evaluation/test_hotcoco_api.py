@@ -96,3 +96,12 @@ def test_inputs_are_not_changed(tmp_path):
     assert ground_truth.dataset == before[0]
     for field in fields(columns):
         np.testing.assert_equal(getattr(columns, field.name), getattr(before[1], field.name))
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("number", [1, 7])
+def test_classes_in_several_blocks(monkeypatch, tmp_path, task, number):
+    monkeypatch.setattr("lt_det.evaluation.hotcoco_api.DETECTIONS_AT_ONCE", number)
+    for seed in range(5):
+        toy, records, cap = random_problem(seed, task)
+        assert_equal(toy.write(tmp_path / "gt.json"), records, task, cap)
