@@ -29,7 +29,15 @@ _IGNORED_WARNINGS = (
 )
 
 # Modules of this folder that are no benchmarks.
-_HELPERS = ("bank_sides", "meta_sides", "meta_streams", "three_forwards", "timing")
+_HELPERS = (
+    "bank_sides",
+    "eval_problem",
+    "eval_sides",
+    "meta_sides",
+    "meta_streams",
+    "three_forwards",
+    "timing",
+)
 
 
 def benchmark_names() -> list[str]:

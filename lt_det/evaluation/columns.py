@@ -92,22 +92,26 @@ class DetectionColumns:
         if task == "bbox":
             boxes = self.boxes.astype(np.float64)
             return boxes[:, 2] * boxes[:, 3]
-        codes = list(self.masks())
         chunks = [
-            mask_utils.area(codes[start : start + _MASKS_AT_ONCE])
-            for start in range(0, len(codes), _MASKS_AT_ONCE)
+            mask_utils.area(self.shapes(task, slice(start, start + _MASKS_AT_ONCE)))
+            for start in range(0, len(self), _MASKS_AT_ONCE)
         ]
         return np.concatenate([[], *chunks])
 
-    def shapes(self, task: str) -> np.ndarray | list[dict[str, Any]]:
-        """What pycocotools takes for a task: boxes [N, 4] float64, or run-length codes [N]."""
-        return self.boxes.astype(np.float64) if task == "bbox" else list(self.masks())
+    def shapes(self, task: str, rows: slice = slice(None)) -> np.ndarray | list[dict[str, Any]]:
+        """What pycocotools takes for a task: boxes [n, 4] float64, or run-length codes [n].
 
-    def masks(self) -> Iterator[dict[str, Any]]:
-        """The masks as pycocotools' run-length codes; those of an image share their ``size``."""
-        sizes = self.image_sizes.tolist()
-        for image, counts in zip(self.image_index.tolist(), self.rles, strict=True):
-            yield {"size": sizes[image], "counts": counts}
+        Args:
+            task: ``"bbox"`` or ``"segm"``.
+            rows: the detections, all by default.
+        """
+        if task == "bbox":
+            return self.boxes[rows].astype(np.float64)
+        sizes = self.image_sizes[self.image_index[rows]].tolist()
+        return [
+            {"size": size, "counts": counts}
+            for size, counts in zip(sizes, self.rles[rows], strict=True)
+        ]
 
     def best_per_image(self, limit: int) -> DetectionColumns:
         """The best `limit` detections of each image over all classes.
@@ -135,9 +139,9 @@ class DetectionColumns:
                 box's area as the mask's.
         """
         image_ids = [self.image_ids[i] for i in self.image_index.tolist()]
-        key, shapes = (
-            ("bbox", self.boxes.tolist()) if task == "bbox" else ("segmentation", self.masks())
-        )
+        key, shapes = "segmentation", self.shapes(task)
+        if task == "bbox":
+            key, shapes = "bbox", shapes.tolist()
         columns = image_ids, self.category_ids.tolist(), self.scores.tolist(), shapes
         for image_id, category_id, score, shape in zip(*columns, strict=True):
             yield {"image_id": image_id, "category_id": category_id, "score": score, key: shape}

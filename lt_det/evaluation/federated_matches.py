@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def federated_matches(
     overlaps = find_overlaps(
         pairs,
         truth_pairs,
-        columns.shapes(task),
+        partial(columns.shapes, task),
         truth.shapes(task, truth_order),
         min(iou_thresholds.min(), 1 - 1e-10),
     )

@@ -17,7 +17,7 @@ from lvis import LVIS
 from lt_det.evaluation.columns import DetectionColumns
 from lt_det.evaluation.federated import FederatedTruth
 from lt_det.evaluation.federated_matches import federated_matches
-from lt_det.evaluation.group_metrics import Evaluation
+from lt_det.evaluation.group_metrics import IOU_THRESHOLDS, RECALL_THRESHOLDS, Evaluation
 from lt_det.evaluation.matches import Matches
 from lt_det.garbage import no_garbage_collection
 
@@ -27,8 +27,11 @@ DETECTIONS_AT_ONCE = 1 << 20
 """hotcoco takes about 300 bytes each, and a mask a dict beside."""
 
 _LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
+# All, small, medium, large.
+_NUM_AREAS = 4
 # Below every area range, so that the object is ignored in all of them.
 _IGNORED_AREA = -1.0
+_ANY_MASK = {"size": [1, 1], "counts": b"01"}
 
 
 class HotcocoRefusalError(ValueError):
@@ -63,39 +66,46 @@ def run_hotcoco_eval(
 def _evaluate(
     truth: FederatedTruth, detections: DetectionColumns, areas: np.ndarray, task: str
 ) -> Evaluation:
-    """The arrays, from one block of classes after the other: they do not touch each other."""
+    """The arrays, from one block of classes after the other: they do not touch each other.
+
+    Classes without ground truth have -1 everywhere.
+    """
+    shape = len(IOU_THRESHOLDS), len(RECALL_THRESHOLDS), len(truth.category_ids), _NUM_AREAS
+    precision = np.full(shape, -1.0)
+    recall = np.full((shape[0], *shape[2:]), -1.0)
     class_index = np.searchsorted(truth.category_ids, detections.category_ids)
-    counts = np.bincount(class_index, minlength=len(truth.category_ids))
+    present = np.unique(truth.pairs // len(truth.image_ids))
+    counts = np.bincount(class_index, minlength=len(truth.category_ids))[present]
     block_of_class = np.cumsum(counts) // DETECTIONS_AT_ONCE
-    blocks = []
-    for block in np.unique(block_of_class):
-        category_ids = set(truth.category_ids[block_of_class == block].tolist())
-        kept = np.flatnonzero(block_of_class[class_index] == block)
-        dataset = _dataset(truth, category_ids, task)
-        blocks.append(_evaluate_block(dataset, detections.take(kept), areas[kept], task))
-    precision = np.concatenate([block.precision for block in blocks], axis=2)
-    recall = np.concatenate([block.recall for block in blocks], axis=1)
-    return Evaluation(precision, recall, blocks[0].iou_thresholds)
+    for number in np.unique(block_of_class):
+        classes = present[block_of_class == number]
+        kept = np.flatnonzero(np.isin(class_index, classes))
+        dataset = _dataset(truth, set(truth.category_ids[classes].tolist()), task)
+        results = _results(detections.take(kept), areas[kept], task)
+        masks = _masks(truth, detections.take(kept)) if task == "segm" else None
+        block = _evaluate_block(dataset, results, masks, task)
+        precision[:, :, classes], recall[:, classes] = block
+    return Evaluation(precision, recall, IOU_THRESHOLDS)
 
 
 def _evaluate_block(
-    dataset: dict[str, list[dict]], detections: DetectionColumns, areas: np.ndarray, task: str
-) -> Evaluation:
+    dataset: dict[str, list[dict]], rows: np.ndarray, masks: list[dict] | None, task: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Precision [T, R, K, A] and recall [T, K, A] of the data set's K classes."""
     import hotcoco
 
     try:
         truth = hotcoco.COCO(dataset)
     except ValueError as error:
         raise HotcocoRefusalError(f"hotcoco refuses the ground truth ({error})") from error
-    results = truth.load_res(_results(detections, areas, task), **_masks(detections, task))
+    results = truth.load_res(rows, segmentation=masks)
     # None limits nothing, and marks them as limited: otherwise the evaluation would do so.
     run = hotcoco.LVISEval(truth, results.cap_detections_per_image(None), task)
     run.evaluate()
     run.accumulate()
     accumulated = run.eval
     # The last axis is the limit.
-    arrays = (accumulated[key][..., 0].copy() for key in ("precision", "recall"))
-    return Evaluation(*arrays, np.array(run.params.iou_thrs))
+    return accumulated["precision"][..., 0], accumulated["recall"][..., 0]
 
 
 def _dataset(truth: FederatedTruth, category_ids: set[int], task: str) -> dict[str, list[dict]]:
@@ -140,5 +150,11 @@ def _results(detections: DetectionColumns, areas: np.ndarray, task: str) -> np.n
     return rows
 
 
-def _masks(detections: DetectionColumns, task: str) -> dict[str, list]:
-    return {"segmentation": list(detections.masks())} if task == "segm" else {}
+def _masks(truth: FederatedTruth, detections: DetectionColumns) -> list[dict[str, Any]]:
+    """Masks [N]; where a picture has none of the class, there is no IoU and any mask will do."""
+    beside_truth = np.isin(truth.pairs_of_columns(detections), truth.pairs)
+    masks = [_ANY_MASK] * len(detections)
+    found = np.flatnonzero(beside_truth)
+    for position, mask in zip(found, detections.take(found).shapes("segm"), strict=True):
+        masks[position] = mask
+    return masks

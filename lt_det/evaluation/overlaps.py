@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ class Overlaps:
 def find_overlaps(
     detection_pairs: np.ndarray,
     truth_pairs: np.ndarray,
-    detections: Sequence[Any],
+    detections: Callable[[slice], Any],
     truths: Sequence[Any],
     least_iou: float,
 ) -> Overlaps:
@@ -39,7 +39,7 @@ def find_overlaps(
     Args:
         detection_pairs: (image, class) pair of each detection, as a rising number [N].
         truth_pairs: pair of each ground truth, rising [G].
-        detections: boxes [N, 4] or run-length codes [N].
+        detections: gives boxes [n, 4] or run-length codes [n] of a slice of the detections.
         truths: boxes [G, 4] or run-length codes [G].
         least_iou: smallest IoU of interest.
     """
@@ -50,7 +50,9 @@ def find_overlaps(
     spans = (a[present].tolist() for a in (first, last, starts, counts))
     found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
     for begin, end, start, count in zip(*spans, strict=True):
-        ious = mask_utils.iou(detections[begin:end], truths[start : start + count], [0] * count)
+        ious = mask_utils.iou(
+            detections(slice(begin, end)), truths[start : start + count], [0] * count
+        )
         rows, columns = np.nonzero(ious >= least_iou)
         if len(rows):
             found.append((rows + begin, columns + start, ious[rows, columns]))
