@@ -56,7 +56,13 @@ setup(
         "fast": ["hotcoco==1.3.0"],
         # Exact, and equal to constraints.txt: another ruff formats differently.
         # timm: Detectron2's ViT backbone, which a test plugs our head into, imports it.
-        "dev": ["pytest==9.2.0", "pytest-xdist==3.8.0", "ruff==0.17.6", "timm==1.0.31"],
+        "dev": [
+            "hypothesis==6.170.15",
+            "pytest==9.2.0",
+            "pytest-xdist==3.8.0",
+            "ruff==0.17.6",
+            "timm==1.0.31",
+        ],
     },
     classifiers=[
         "Programming Language :: Python :: 3",

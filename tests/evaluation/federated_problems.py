@@ -1,5 +1,7 @@
 """Random small federated problems that hold every case in which evaluators are known to differ."""
 
+import copy
+from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +10,10 @@ from toy import ToyLVIS
 
 from lt_det.evaluation.columns import DetectionColumns
 from lt_det.evaluation.detections import ImageDetections
+from lt_det.evaluation.group_metrics import Evaluation
+from lt_det.evaluation.hotcoco_api import run_hotcoco_eval
+from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
+from lt_det.evaluation.matches import Matches
 
 CAPS = (1, 2, 5, 20, 300, 500)
 
@@ -128,3 +134,32 @@ def columns_of(records: list[dict], ground_truth, task: str) -> DetectionColumns
             )
         )
     return DetectionColumns.of(detections, {i: i for i in ground_truth.cats})
+
+
+def _official(path, records, task, cap):
+    run = run_lvis_eval(LVISGroundTruth(path), copy.deepcopy(records), task, cap)
+    arrays = run.eval["precision"], run.eval["recall"]
+    return Evaluation(*arrays, run.params.iou_thrs), Matches.from_lvis_eval(run)
+
+
+def assert_equal(path, records, task, cap):
+    """Equal bits, types and memory layout; returns the evaluation."""
+    expected = _official(path, records, task, cap)
+    ground_truth = LVISGroundTruth(path)
+    found = run_hotcoco_eval(ground_truth, columns_of(records, ground_truth, task), task, cap)
+    for a, b in zip(found[0], expected[0], strict=True):
+        np.testing.assert_array_equal(a, b, strict=True)
+        assert a.strides == b.strides
+    for field in fields(Matches):
+        a, b = (getattr(matches, field.name) for _, matches in (found, expected))
+        np.testing.assert_array_equal(a, b, strict=True, err_msg=field.name)
+    return found
+
+
+def rle_of(box: list[float], size: int) -> dict:
+    """The mask of a box of whole numbers in a square picture, as files have it."""
+    x, y, w, h = map(int, box)
+    mask = np.zeros((size, size), np.uint8, order="F")
+    mask[y : y + h, x : x + w] = 1
+    rle = mask_utils.encode(mask)
+    return {"size": rle["size"], "counts": rle["counts"].decode("ascii")}

@@ -6,37 +6,15 @@ from dataclasses import fields
 import numpy as np
 import pycocotools.mask as mask_utils
 import pytest
-from federated_problems import CAPS, columns_of, random_problem
+from federated_problems import CAPS, assert_equal, columns_of, random_problem
 
-from lt_det.evaluation.group_metrics import Evaluation
 from lt_det.evaluation.hotcoco_api import run_hotcoco_eval
-from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
-from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.lvis_api import LVISGroundTruth
 
 pytest.importorskip("hotcoco")
 
 TASKS = ("bbox", "segm")
 PROBLEMS_AT_ONCE = 30
-
-
-def official(path, records, task, cap):
-    run = run_lvis_eval(LVISGroundTruth(path), copy.deepcopy(records), task, cap)
-    arrays = run.eval["precision"], run.eval["recall"]
-    return Evaluation(*arrays, run.params.iou_thrs), Matches.from_lvis_eval(run)
-
-
-def assert_equal(path, records, task, cap):
-    """Equal bits, types and memory layout; returns the evaluation."""
-    expected = official(path, records, task, cap)
-    ground_truth = LVISGroundTruth(path)
-    found = run_hotcoco_eval(ground_truth, columns_of(records, ground_truth, task), task, cap)
-    for a, b in zip(found[0], expected[0], strict=True):
-        np.testing.assert_array_equal(a, b, strict=True)
-        assert a.strides == b.strides
-    for field in fields(Matches):
-        a, b = (getattr(matches, field.name) for _, matches in (found, expected))
-        np.testing.assert_array_equal(a, b, strict=True, err_msg=field.name)
-    return found
 
 
 @pytest.mark.parametrize("task", TASKS)
