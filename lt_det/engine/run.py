@@ -22,6 +22,7 @@ from lt_det.engine.check_start import (
     warn_of_other_weights,
 )
 from lt_det.engine.checkpoint import LTCheckpointer
+from lt_det.engine.merge_config import merge_config
 from lt_det.engine.stop_after import StopAfter
 from lt_det.engine.trainer import LTTrainer
 
@@ -29,12 +30,15 @@ __all__ = ["config_from_args", "evaluate", "run_from_args", "setup", "train"]
 
 
 def config_from_args(args: argparse.Namespace) -> CfgNode:
-    """The frozen config of ``--config-file``, ``--eval-only`` and the trailing options."""
+    """The frozen config of ``--config-file``, ``--eval-only`` and the trailing options.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: see :func:`merge_config`.
+    """
     cfg = get_cfg()
     add_lt_det_config(cfg)
-    if args.config_file:
-        cfg.merge_from_file(args.config_file)
-    cfg.merge_from_list(args.opts)
+    merge_config(cfg, args.config_file, args.opts)
     if getattr(args, "eval_only", False) and not cfg.DATASETS.CLASS_STATS_FILE:
         # Evaluation reads no training set.
         cfg.DATASETS.CLASS_STATS_FILE = FROM_CHECKPOINT
