@@ -63,42 +63,49 @@ def _classes_of_pictures(
 def _annotations(classes, sizes, objects_a_class: float, rng) -> Iterator[dict]:
     number = 0
     for index, ids in enumerate(classes):
-        for category_id in np.repeat(ids, rng.geometric(1 / objects_a_class, len(ids))).tolist():
+        ids = np.repeat(ids, rng.geometric(1 / objects_a_class, len(ids))).tolist()
+        boxes, areas, polygons = _objects(len(ids), sizes[index], rng)
+        for category_id, box, area, numbers in zip(ids, boxes, areas, polygons, strict=True):
             number += 1
-            yield _annotation(number, index + 1, category_id, sizes[index], rng)
+            two = len(numbers) >= 2 * 2 * MIN_VERTICES and number % TWO_POLYGONS == 0
+            yield {
+                "area": area,
+                "id": number,
+                "segmentation": [numbers[:6], numbers[6:]] if two else [numbers],
+                "image_id": index + 1,
+                "bbox": box,
+                "category_id": category_id,
+            }
 
 
-def _annotation(number: int, image_id: int, category_id: int, size, rng) -> dict:
-    low, high = np.sort(rng.random((2, 2)), axis=0) * size[::-1]
-    high = np.maximum(high, low + 1)
-    points = MIN_VERTICES + rng.geometric(1 / (MEAN_VERTICES - MIN_VERTICES + 1)) - 1
-    numbers = low + (high - low) * rng.random((points, 2))
-    polygons = [numbers] if points < 6 or number % TWO_POLYGONS else [numbers[:3], numbers[3:]]
-    width, height = high - low
-    return {
-        "area": round(width * height / 2, 2),
-        "id": number,
-        "segmentation": [np.round(polygon, 2).ravel().tolist() for polygon in polygons],
-        "image_id": image_id,
-        "bbox": np.round([*low, width, height], 2).tolist(),
-        "category_id": category_id,
-    }
+def _objects(number: int, size, rng) -> tuple[list, list, list]:
+    """Boxes, areas and vertices of a picture's objects, somewhere within ``size``."""
+    low, high = np.sort(rng.random((2, number, 2)), axis=0) * size[::-1]
+    extent = np.maximum(high - low, 1)
+    points = MIN_VERTICES - 1 + rng.geometric(1 / (MEAN_VERTICES - MIN_VERTICES + 1), number)
+    vertices = np.repeat(low, points, axis=0)
+    vertices += np.repeat(extent, points, axis=0) * rng.random(vertices.shape)
+    flat, ends = vertices.round(2).ravel().tolist(), (2 * points.cumsum()).tolist()
+    polygons = [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    boxes = np.concatenate([low, extent], axis=1).round(2).tolist()
+    return boxes, (extent.prod(axis=1) / 2).round(2).tolist(), polygons
 
 
 def _images(sizes, classes, rng) -> Iterator[dict]:
     for index, (height, width) in enumerate(sizes):
         image_id = index + 1
-        absent = np.setdiff1d(rng.integers(1, len(LVIS_CATEGORIES) + 1, 8), classes[index])
+        present = classes[index].tolist()
+        absent = set(rng.integers(1, len(LVIS_CATEGORIES) + 1, 8).tolist()).difference(present)
         yield {
             "date_captured": "2013-11-14 17:02:52",
-            "neg_category_ids": absent.tolist(),
+            "neg_category_ids": sorted(absent),
             "id": image_id,
             "license": 4,
             "height": height,
             "width": width,
             "flickr_url": f"http://farm9.staticflickr.com/{image_id:04}/{image_id:010}_z.jpg",
             "coco_url": f"http://images.cocodataset.org/train2017/{image_id:012}.jpg",
-            "not_exhaustive_category_ids": classes[index][:1].tolist() if index % 4 == 0 else [],
+            "not_exhaustive_category_ids": present[:1] if index % 4 == 0 else [],
         }
 
 

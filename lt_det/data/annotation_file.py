@@ -8,6 +8,7 @@ masks (set ``INPUT.MASK_FORMAT: bitmask`` for them).
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 from collections import Counter, defaultdict
@@ -19,8 +20,10 @@ from detectron2.utils.logger import log_first_n
 
 from lt_det.data.instances import MalformedError, describe_dropped, instances_of
 from lt_det.data.json_file import load_json
+from lt_det.data.record_source import RecordSource
 
 __all__ = [
+    "announce_facts",
     "class_of",
     "contiguous_classes",
     "naming_the_file",
@@ -31,7 +34,7 @@ __all__ = [
 
 
 def register_annotation_file(
-    name: str, json_file: str, image_root: str, evaluator_type: str, load: Callable, metadata: dict
+    name: str, json_file: str, image_root: str, evaluator_type: str, read: Callable, metadata: dict
 ) -> None:
     """Register a data set that is the whole of one annotation file; nothing is read.
 
@@ -40,11 +43,18 @@ def register_annotation_file(
         json_file: annotation file.
         image_root: folder of its pictures.
         evaluator_type: "coco" or "lvis".
-        load: (json_file, image_root, name) -> records.
+        read: (json_file, image_root, name) -> records and facts, of :func:`standard_records`.
         metadata: more values for the data set's MetadataCatalog entry.
     """
     json_file, image_root = os.fspath(json_file), os.fspath(image_root)
-    DatasetCatalog.register(name, lambda: load(json_file, image_root, name))
+    source = RecordSource(
+        kind=evaluator_type,
+        json_file=json_file,
+        image_root=image_root,
+        read=functools.partial(read, json_file, image_root, name),
+        announce=lambda facts: announce_facts(facts, json_file, name),
+    )
+    DatasetCatalog.register(name, source)
     MetadataCatalog.get(name).set(
         json_file=json_file,
         image_root=image_root,
@@ -66,29 +76,26 @@ def contiguous_classes(content: dict, json_file: str) -> dict[int, int]:
 
 
 def standard_records(
-    content: dict, json_file: str, image_root: str, dataset_name: str | None = None
-) -> list[dict]:
+    content: dict, json_file: str, image_root: str, has_names: bool = True
+) -> tuple[list[dict], dict]:
     """Detectron2's standard dicts of a file's content, one an image, sorted by image id.
 
-    What teaches nothing is dropped with one warning a file (:mod:`lt_det.data.instances`).
+    What teaches nothing is dropped (:mod:`lt_det.data.instances`).
 
     Args:
         content: of :func:`read_annotation_file`.
         json_file: for messages.
         image_root: folder that ``file_name`` (or the end of ``coco_url``) is relative to.
-        dataset_name: where to put ``thing_classes`` and ``thing_dataset_id_to_contiguous_id``.
+        has_names: False if the names of the classes do not matter.
+
+    Returns:
+        The records, and what :func:`announce_facts` tells beside them.
 
     Raises:
         ValueError: if an id occurs twice or an annotation refers to what does not exist.
     """
     id_map = contiguous_classes(content, json_file)
     known = _unique_ids(content["images"], "images", json_file)
-    if dataset_name is not None:
-        names = {category["id"]: category["name"] for category in content["categories"]}
-        MetadataCatalog.get(dataset_name).set(
-            thing_classes=[names[category_id] for category_id in id_map],
-            thing_dataset_id_to_contiguous_id=id_map,
-        )
     annotations = defaultdict(list)
     for annotation in content.get("annotations", ()):
         annotations[annotation["image_id"]].append(annotation)
@@ -100,9 +107,29 @@ def standard_records(
         _record(image, annotations[image["id"]], image_root, id_map, json_file, dropped)
         for image in sorted(content["images"], key=lambda image: image["id"])
     ]
-    if dropped:
-        _warn_of_dropped(dropped, json_file, dataset_name)
-    return records
+    names = {c["id"]: c["name"] if has_names else None for c in content["categories"]}
+    return records, {
+        "classes": [names[category_id] for category_id in id_map],
+        "category_ids": list(id_map),
+        "dropped": dropped,
+    }
+
+
+def announce_facts(facts: dict, json_file: str, dataset_name: str | None) -> None:
+    """Tell what is known of a file beside its records.
+
+    Args:
+        facts: of :func:`standard_records`.
+        json_file: the file.
+        dataset_name: where to put ``thing_classes`` and ``thing_dataset_id_to_contiguous_id``.
+    """
+    if dataset_name is not None:
+        MetadataCatalog.get(dataset_name).set(
+            thing_classes=facts["classes"],
+            thing_dataset_id_to_contiguous_id={i: c for c, i in enumerate(facts["category_ids"])},
+        )
+    if facts["dropped"]:
+        _warn_of_dropped(Counter(facts["dropped"]), json_file, dataset_name)
 
 
 def read_annotation_file(json_file: str) -> dict:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 from lt_det.data.annotation_file import (
+    announce_facts,
     naming_the_file,
     read_annotation_file,
     register_annotation_file,
@@ -29,7 +30,7 @@ def register_coco_format(name: str, json_file: str, image_root: str, **metadata)
         image_root: folder that ``file_name`` is relative to.
         metadata: more values for the data set's MetadataCatalog entry.
     """
-    register_annotation_file(name, json_file, image_root, "coco", load_coco_format, metadata)
+    register_annotation_file(name, json_file, image_root, "coco", _read, metadata)
 
 
 def load_coco_format(
@@ -53,8 +54,16 @@ def load_coco_format(
         FileNotFoundError: if ``json_file`` is missing.
         ValueError: if it is broken or an annotation refers to what does not exist.
     """
+    records, facts = _read(json_file, image_root, dataset_name)
+    announce_facts(facts, json_file, dataset_name)
+    return records
+
+
+def _read(json_file: str, image_root: str, dataset_name: str | None) -> tuple[list[dict], dict]:
     content = read_annotation_file(json_file)
     with naming_the_file(json_file, dataset_name):
-        records = standard_records(content, json_file, image_root, dataset_name)
+        records, facts = standard_records(
+            content, json_file, image_root, has_names=dataset_name is not None
+        )
     logger.info("Loaded %d images in the COCO format from %s", len(records), json_file)
-    return records
+    return records, facts

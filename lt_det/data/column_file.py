@@ -1,7 +1,7 @@
 """Named arrays in one file that is mapped into memory: processes that read it share its pages.
 
-After a line that says what it is, the file holds the length of its header, the header as JSON (where
-each array lies, and whatever the writer adds), a checksum of it, and the arrays.
+After a line that says what it is, the file holds the length of its header, the header as JSON
+(where each array lies, and whatever the writer adds), a checksum of it, and the arrays.
 """
 
 from __future__ import annotations

@@ -6,21 +6,19 @@ from collections.abc import Callable, Sequence
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import (
-    DatasetMapper,
-    build_detection_test_loader,
-    get_detection_dataset_dicts,
-)
+from detectron2.data import DatasetMapper, build_detection_test_loader
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
 from lt_det.data.class_lists import ClassLists
 from lt_det.data.lvis_builtin import load_builtin_test_set
+from lt_det.data.mapped_records import counting_records, join_records
 from lt_det.data.meta_sampler import GroupedImages, MetaBatchPlan
 from lt_det.data.samplers import ClassAwareTrainingSampler, build_train_sampler, repeat_factors
 from lt_det.data.statistics import check_num_classes, training_sets
 from lt_det.data.stream import BatchPlan, ResumableLoader, SeededDataset
 from lt_det.data.training_masks import check_training_masks
+from lt_det.data.usable_records import usable_records
 from lt_det.seeding import derived_seed
 
 __all__ = [
@@ -92,6 +90,7 @@ def build_batch_plan(
             neither uniform nor by repeat factors.
     """
     batch_size = _check_batch_size("SOLVER.IMS_PER_BATCH", cfg.SOLVER.IMS_PER_BATCH)
+    dataset_dicts = counting_records(dataset_dicts)
     is_wide = _is_wide(cfg, dataset_dicts)
     if cfg.SOLVER.META.NAME != "MetaSampler":
         return BatchPlan(build_train_sampler(cfg, dataset_dicts, seed), batch_size, is_wide)
@@ -120,6 +119,7 @@ def build_meta_plan(cfg: CfgNode, dataset_dicts: Sequence[dict], seed: int) -> B
     batch_size = _check_batch_size(
         "SOLVER.META.IMS_PER_BATCH", cfg.SOLVER.META.IMS_PER_BATCH or cfg.SOLVER.IMS_PER_BATCH
     )
+    dataset_dicts = counting_records(dataset_dicts)
     sampler = ClassAwareTrainingSampler(
         dataset_dicts, cfg.MODEL.ROI_HEADS.NUM_CLASSES, derived_seed(seed, _META_STREAM)
     )
@@ -140,13 +140,13 @@ def _base_factors(cfg: CfgNode, dataset_dicts: Sequence[dict]) -> torch.Tensor:
     )
 
 
-def _records(cfg: CfgNode, needs_masks: bool) -> list[dict]:
-    dataset_dicts = []
+def _records(cfg: CfgNode, needs_masks: bool) -> Sequence[dict]:
+    parts = []
     for name, records in training_sets(cfg):
         if needs_masks:
             check_training_masks(cfg, records, name)
-        dataset_dicts += records
-    return dataset_dicts
+        parts.append(records)
+    return join_records(parts)
 
 
 def _check_batch_size(key: str, batch_size: int) -> int:
@@ -167,11 +167,10 @@ def _is_wide(cfg: CfgNode, dataset_dicts: Sequence[dict]) -> list[bool] | None:
 
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     """Detectron2's test loader, also for LVIS test sets whose files have no annotations."""
-    records = None if cfg.MODEL.LOAD_PROPOSALS else load_builtin_test_set(dataset_name)
-    if records is None:
+    if cfg.MODEL.LOAD_PROPOSALS:
         return build_detection_test_loader(cfg, dataset_name)
     return build_detection_test_loader(
-        dataset=records,
+        dataset=_test_records(dataset_name),
         mapper=DatasetMapper(cfg, is_train=False),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
@@ -179,7 +178,9 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
 
 def test_dataset(cfg: CfgNode, dataset_name: str) -> SeededDataset:
     """The pictures of a test set as :func:`build_test_loader` gives them, by their place."""
+    return SeededDataset(_test_records(dataset_name), DatasetMapper(cfg, is_train=False), seed=0)
+
+
+def _test_records(dataset_name: str) -> Sequence[dict]:
     records = load_builtin_test_set(dataset_name)
-    if records is None:
-        records = get_detection_dataset_dicts(dataset_name, filter_empty=False)
-    return SeededDataset(records, DatasetMapper(cfg, is_train=False), seed=0)
+    return usable_records(dataset_name, filter_empty=False) if records is None else records

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from lt_det.data.annotation_file import (
+    announce_facts,
     class_of,
     contiguous_classes,
     naming_the_file,
@@ -29,7 +30,7 @@ def register_lvis_format(name: str, json_file: str, image_root: str, **metadata)
         image_root: folder that ``file_name`` (or the end of ``coco_url``) is relative to.
         metadata: more values for the data set's MetadataCatalog entry.
     """
-    register_annotation_file(name, json_file, image_root, "lvis", load_lvis_format, metadata)
+    register_annotation_file(name, json_file, image_root, "lvis", _read, metadata)
 
 
 def load_lvis_format(
@@ -52,9 +53,17 @@ def load_lvis_format(
         FileNotFoundError: if ``json_file`` is missing.
         ValueError: if it is broken or an annotation refers to what does not exist.
     """
+    records, facts = _read(json_file, image_root, dataset_name)
+    announce_facts(facts, json_file, dataset_name)
+    return records
+
+
+def _read(json_file: str, image_root: str, dataset_name: str | None) -> tuple[list[dict], dict]:
     content = read_annotation_file(json_file)
     with naming_the_file(json_file, dataset_name):
-        records = standard_records(content, json_file, image_root, dataset_name)
+        records, facts = standard_records(
+            content, json_file, image_root, has_names=dataset_name is not None
+        )
         id_map = contiguous_classes(content, json_file)
         images = {image["id"]: image for image in content["images"]}
         for record in records:
@@ -62,4 +71,4 @@ def load_lvis_format(
             for key in FEDERATED_LISTS:
                 record[key] = [class_of(c, id_map, image, json_file) for c in image.get(key, ())]
     logger.info("Loaded %d images in the LVIS format from %s", len(records), json_file)
-    return records
+    return records, facts

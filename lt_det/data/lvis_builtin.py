@@ -8,10 +8,13 @@ without annotations.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import lvis_v0_5_categories, lvis_v1_categories
 
 from lt_det.data.lvis import FEDERATED_LISTS, load_lvis_format
+from lt_det.data.mapped_records import MappedRecords
 
 __all__ = ["extend_lvis_metadata", "load_builtin_test_set", "with_contiguous_federated_lists"]
 
@@ -49,7 +52,7 @@ def extend_lvis_metadata() -> None:
                 )
 
 
-def with_contiguous_federated_lists(records: list[dict], dataset_name: str) -> list[dict]:
+def with_contiguous_federated_lists(records: Sequence[dict], dataset_name: str) -> Sequence[dict]:
     """Records whose ``neg_category_ids`` and ``not_exhaustive_category_ids`` are classes.
 
     Detectron2's LVIS loader turns the annotations' category ids into classes in [0, K), but not
@@ -64,6 +67,8 @@ def with_contiguous_federated_lists(records: list[dict], dataset_name: str) -> l
     if not metadata.get("loaded_by_detectron2", False):
         return records
     class_of = metadata.thing_dataset_id_to_contiguous_id
+    if isinstance(records, MappedRecords):
+        return records.with_maps(dict.fromkeys(FEDERATED_LISTS, class_of))
     return [
         {**record, **{key: [class_of[i] for i in record[key]] for key in FEDERATED_LISTS}}
         for record in records

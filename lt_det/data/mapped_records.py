@@ -14,23 +14,23 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lt_det.data.column_file import DamagedError
-from lt_det.data.mask_columns import MASK_KINDS
 from lt_det.data.record_columns import RecordColumns
-from lt_det.data.value_columns import MISSING
 
-__all__ = ["MappedRecords", "counting_records", "join_records", "select_records"]
+__all__ = ["MappedRecords", "are_mapped", "counting_records", "join_records", "select_records"]
 
-_STAND_INS = {"polygons": [], "json": {}, "bytes": {}}
+
+def are_mapped(records: Sequence[Mapping]) -> bool:
+    """Whether records, of one data set or several, lie in files and not in this process."""
+    return isinstance(records, _LazyRecords)
 
 
 def counting_records(records: Sequence[Mapping]) -> Sequence[Mapping]:
     """The same records for who only counts, to be read and not changed.
 
-    Of mapped records only ``width``, ``height`` and of every object ``category_id``, ``iscrowd``
-    and the kind of its mask (an empty list or dict for polygons or RLE) are read. Other records
-    are returned as they are.
+    Of mapped records they have ``width``, ``height`` and ``annotations``, which lack boxes and
+    have empty masks (a list for polygons, a dict for RLE). Other records come as they are.
     """
-    return records.counting() if isinstance(records, _LazyRecords) else records
+    return records.counting() if are_mapped(records) else records
 
 
 def select_records(records: Sequence[dict], rows: Sequence[int]) -> Sequence[dict]:
@@ -46,7 +46,7 @@ def join_records(parts: Sequence[Sequence[dict]]) -> Sequence[dict]:
     """Several data sets' records as one sequence: a list, unless all are mapped."""
     if len(parts) == 1:
         return parts[0]
-    if parts and all(isinstance(part, _LazyRecords) for part in parts):
+    if parts and all(map(are_mapped, parts)):
         return _JoinedRecords(parts)
     return list(itertools.chain.from_iterable(parts))
 
@@ -75,29 +75,38 @@ class MappedRecords(_LazyRecords):
     Pickled, it is the file's path: another process maps the same pages.
 
     Args:
-        path: the file.
+        columns: of the file.
         rows: (M,) which of its records, in this order; None is all of them.
         list_maps: key -> (category id -> class), for lists of a record that are to be mapped so.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        DamagedError: if the file is not as it was written. Of the masks this shows on access; the
-            file is removed then, so that the next start builds it anew.
+        DamagedError: on access, if masks are not as they were written. The file is removed then,
+            so that the next start writes it anew.
     """
 
     def __init__(
         self,
-        path: str | os.PathLike,
+        columns: RecordColumns,
         rows: np.ndarray | None = None,
         list_maps: Mapping[str, Mapping[int, int]] | None = None,
     ):
-        self.columns = RecordColumns(path)
+        self.columns = columns
         self._rows = rows
         self._list_maps = dict(list_maps or {})
 
+    @classmethod
+    def open(cls, path: str | os.PathLike, *args) -> MappedRecords:
+        """From the file's path.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            DamagedError: if it is not as it was written.
+        """
+        return cls(RecordColumns(path), *args)
+
     def __reduce__(self) -> tuple:
         """To be opened again where it is unpickled."""
-        return type(self), (self.columns.path, self._rows, self._list_maps)
+        return type(self).open, (self.columns.path, self._rows, self._list_maps)
 
     def __len__(self) -> int:
         """M."""
@@ -121,11 +130,11 @@ class MappedRecords(_LazyRecords):
     def select(self, rows: np.ndarray) -> MappedRecords:
         """Those at the indices ``rows``."""
         rows = rows if self._rows is None else self._rows[rows]
-        return type(self)(self.columns.path, rows, self._list_maps)
+        return type(self)(self.columns, rows, self._list_maps)
 
     def with_maps(self, list_maps: Mapping[str, Mapping[int, int]]) -> MappedRecords:
         """The same records, with the elements of some lists mapped."""
-        return type(self)(self.columns.path, self._rows, list_maps)
+        return type(self)(self.columns, self._rows, list_maps)
 
 
 class _JoinedRecords(_LazyRecords):
@@ -145,13 +154,11 @@ class _JoinedRecords(_LazyRecords):
 
 
 class _CountingRecords(Sequence):
-    """Objects of one class and kind are one dict, so that a million of them cost a list."""
-
     def __init__(self, columns: RecordColumns, rows: np.ndarray | None):
         self._rows = range(columns.num) if rows is None else rows.tolist()
         self._sizes = list(zip(columns.values("width"), columns.values("height"), strict=True))
         self._first = columns.first_object.tolist()
-        self._objects = _shared_objects(columns)
+        self._objects = columns.counted_objects
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -161,29 +168,3 @@ class _CountingRecords(Sequence):
         width, height = self._sizes[row]
         objects = self._objects[self._first[row] : self._first[row + 1]]
         return {"width": width, "height": height, "annotations": objects}
-
-
-def _shared_objects(columns: RecordColumns) -> list[dict]:
-    number = len(columns.masks.kind)
-    crowds = itertools.repeat(MISSING, number)
-    if columns.crowds is not None:
-        crowds = columns.crowds.part(0, number)
-    shared: dict[tuple, dict] = {}
-    objects = []
-    keys = zip(columns.classes.part(0, number), crowds, columns.masks.kind.tolist(), strict=True)
-    for key in keys:
-        counted = shared.get(key)
-        if counted is None:
-            counted = shared[key] = _counted(*key)
-        objects.append(counted)
-    return objects
-
-
-def _counted(class_id: int, crowd, kind: int) -> dict:
-    counted = {"category_id": class_id}
-    if crowd is not MISSING:
-        counted["iscrowd"] = crowd
-    stand_in = _STAND_INS.get(MASK_KINDS[kind])
-    if stand_in is not None:
-        counted["segmentation"] = stand_in
-    return counted

@@ -22,12 +22,13 @@ from lt_det.data.value_columns import (
     values_to_arrays,
 )
 
-__all__ = ["MASK_KINDS", "UNCHECKED", "Masks", "masks_to_arrays"]
+__all__ = ["STAND_INS", "UNCHECKED", "Masks", "masks_to_arrays"]
 
-# What an object has: nothing, polygons, an RLE (or whatever JSON holds), or an RLE that is packed
-# in bytes, as pycocotools does.
-MASK_KINDS = ("missing", "polygons", "json", "bytes")
+# What an object has: nothing, polygons, an RLE (or whatever JSON holds), or an RLE whose counts are
+# bytes, as pycocotools makes it.
 _MISSING, _POLYGONS, _JSON, _BYTES = range(4)
+# An empty mask of each kind.
+STAND_INS = (MISSING, [], {}, {})
 UNCHECKED = ("values",)
 
 
@@ -70,7 +71,7 @@ class Masks:
     """Masks kept by :func:`masks_to_arrays`.
 
     Attributes:
-        kind: (A,) of every object, an index into :data:`MASK_KINDS`.
+        kind: (A,) of every object, an index into :data:`STAND_INS`.
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray]):

@@ -7,6 +7,7 @@ time it is asked for, equal to what was written, types and order of keys include
 
 from __future__ import annotations
 
+import functools
 import itertools
 import operator
 import os
@@ -18,7 +19,7 @@ import numpy as np
 from detectron2.structures import BoxMode
 
 from lt_det.data.column_file import open_columns, write_columns
-from lt_det.data.mask_columns import UNCHECKED, Masks, masks_to_arrays
+from lt_det.data.mask_columns import STAND_INS, UNCHECKED, Masks, masks_to_arrays
 from lt_det.data.value_columns import (
     MISSING,
     NotRepresentableError,
@@ -75,7 +76,9 @@ class RecordColumns:
         self.num = written["num"]
         self._keys = written["keys"]
         self._values = {
-            key: Values(_part(columns, f"record.{key}")) for key in self._keys if key != "annotations"
+            key: Values(_part(columns, f"record.{key}"))
+            for key in self._keys
+            if key != "annotations"
         }
         if "annotations" in self._keys:
             self.first_object = columns["first_object"]
@@ -100,6 +103,24 @@ class RecordColumns:
         """What all records have under a key other than ``annotations``."""
         return self._values[key].part(0, self.num)
 
+    @functools.cached_property
+    def counted_objects(self) -> list[dict]:
+        """All objects without their boxes, an empty list or dict in the place of their masks.
+
+        Those of one class and kind are one dict, so that a million of them cost no more than a
+        list. To be read only.
+        """
+        number = len(self.masks.kind)
+        crowds = itertools.repeat(MISSING) if self.crowds is None else self.crowds.part(0, number)
+        keys = zip(self.classes.part(0, number), crowds, self.masks.kind.tolist(), strict=False)
+        shared: dict[tuple, dict] = {}
+        objects = []
+        for key in keys:
+            if key not in shared:
+                shared[key] = _counted_object(*key)
+            objects.append(shared[key])
+        return objects
+
     def _objects(self, row: int) -> list[dict]:
         start, end = self.first_object[row : row + 2].tolist()
         boxes = self._boxes.part(4 * start, 4 * end)
@@ -119,6 +140,14 @@ class RecordColumns:
                 annotation["segmentation"] = mask
             objects.append(annotation)
         return objects
+
+
+def _counted_object(class_id: int, crowd: Any, kind: int) -> dict:
+    optional = {"iscrowd": crowd, "segmentation": STAND_INS[kind]}
+    return {
+        "category_id": class_id,
+        **{key: value for key, value in optional.items() if value is not MISSING},
+    }
 
 
 def _object_columns(objects: Sequence[Sequence[Mapping]]) -> dict[str, np.ndarray]:

@@ -13,8 +13,13 @@ from detectron2.data import MetadataCatalog, get_detection_dataset_dicts
 from detectron2.utils.file_io import PathManager
 
 from lt_det.class_stats import ClassStats
+from lt_det.data.cache_folder import cache_folder
+from lt_det.data.file_digest import file_digest
 from lt_det.data.lvis_builtin import with_contiguous_federated_lists
+from lt_det.data.mapped_records import counting_records, join_records
+from lt_det.data.record_source import dataset_records
 from lt_det.data.register import register_from_config
+from lt_det.data.usable_records import usable_records
 
 __all__ = [
     "FROM_CHECKPOINT",
@@ -29,16 +34,18 @@ logger = logging.getLogger(__name__)
 # Value of DATASETS.CLASS_STATS_FILE for a model that takes its statistics from its checkpoint.
 FROM_CHECKPOINT = "checkpoint"
 # Part of the cache key: raise it when counting changes.
-_CACHE_VERSION = 2
+_CACHE_VERSION = 3
 
 
-def training_dicts(cfg: CfgNode) -> list[dict]:
+def training_dicts(cfg: CfgNode) -> Sequence[dict]:
     """Dicts of all sets of ``DATASETS.TRAIN``; see :func:`training_sets`."""
-    return [record for _, records in training_sets(cfg) for record in records]
+    return join_records([records for _, records in training_sets(cfg)])
 
 
-def training_sets(cfg: CfgNode) -> Iterator[tuple[str, list[dict]]]:
+def training_sets(cfg: CfgNode) -> Iterator[tuple[str, Sequence[dict]]]:
     """Name and dicts of each set of ``DATASETS.TRAIN``, filtered as Detectron2's loader does.
+
+    The dicts are to be read only: they may be mapped from the cache and made anew at each access.
 
     ``neg_category_ids`` and ``not_exhaustive_category_ids`` are classes in [0, K) for every LVIS
     set, Detectron2's own included.
@@ -49,18 +56,8 @@ def training_sets(cfg: CfgNode) -> Iterator[tuple[str, list[dict]]]:
     names = cfg.DATASETS.TRAIN
     if not names:
         raise ValueError("DATASETS.TRAIN is empty: name the training sets in it")
-    with_proposals = cfg.MODEL.LOAD_PROPOSALS
-    proposal_files = cfg.DATASETS.PROPOSAL_FILES_TRAIN if with_proposals else [None] * len(names)
-    for name, proposal_file in zip(names, proposal_files, strict=True):
-        records = get_detection_dataset_dicts(
-            name,
-            filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
-            min_keypoints=cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE
-            if cfg.MODEL.KEYPOINT_ON
-            else 0,
-            proposal_files=[proposal_file] if with_proposals else None,
-        )
-        yield name, with_contiguous_federated_lists(records, name)
+    for number, name in enumerate(names):
+        yield name, with_contiguous_federated_lists(_training_set(cfg, number), name)
 
 
 def class_stats_from_config(cfg: CfgNode) -> ClassStats | None:
@@ -95,7 +92,7 @@ def class_stats_from_config(cfg: CfgNode) -> ClassStats | None:
 def compute_class_stats(dataset_names: str | Sequence[str], num_classes: int) -> ClassStats:
     """Count the classes of registered data sets, or read the count from the cache.
 
-    The cache lies in ``$LT_DET_CACHE`` (default ``~/.cache/lt_det``) and is keyed by the content
+    The cache lies in :func:`lt_det.data.cache_folder.cache_folder` and is keyed by the content
     of the annotation files. Only sets that are known to be the whole of their file are cached
     (metadata ``is_whole_json_file``); a user's own function may filter it, and is counted anew.
     """
@@ -106,9 +103,7 @@ def compute_class_stats(dataset_names: str | Sequence[str], num_classes: int) ->
             return ClassStats.load(cache_file)
         except ValueError:
             logger.warning("Counting again: the cached %s is damaged", cache_file)
-    # Detectron2's check of consistency draws a histogram too, which takes five times as long as
-    # counting. The training loader logs it anyway.
-    dicts = get_detection_dataset_dicts(names, filter_empty=False, check_consistency=False)
+    dicts = counting_records(join_records([_all_records(name) for name in names]))
     check_num_classes(names, num_classes)
     stats = ClassStats.from_dicts(dicts, num_classes)
     if cache_file is not None:
@@ -134,12 +129,35 @@ def check_num_classes(dataset_names: Sequence[str], num_classes: int) -> None:
             raise ValueError(f"Data sets {first!r} and {name!r} have different classes")
 
 
+def _training_set(cfg: CfgNode, number: int) -> Sequence[dict]:
+    name, filter_empty = cfg.DATASETS.TRAIN[number], cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    with_proposals, with_keypoints = cfg.MODEL.LOAD_PROPOSALS, cfg.MODEL.KEYPOINT_ON
+    if not with_proposals and not with_keypoints:
+        return usable_records(name, filter_empty)
+    min_keypoints = cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE
+    return get_detection_dataset_dicts(
+        name,
+        filter_empty=filter_empty,
+        min_keypoints=min_keypoints if with_keypoints else 0,
+        proposal_files=[cfg.DATASETS.PROPOSAL_FILES_TRAIN[number]] if with_proposals else None,
+    )
+
+
+def _all_records(name: str) -> Sequence[dict]:
+    records = dataset_records(name)
+    if records is None:
+        # Detectron2's check of consistency draws a histogram too, which takes five times as long
+        # as counting. The training loader logs it anyway.
+        return get_detection_dataset_dicts(name, filter_empty=False, check_consistency=False)
+    return records
+
+
 def _repeat_corrected(cfg: CfgNode) -> ClassStats:
     """Statistics of what the training sampler shows, in expectation."""
     # Imported here: the sampler of a class-aware stream is built from statistics itself.
     from lt_det.data.samplers import image_weights_from_config
 
-    dicts = training_dicts(cfg)
+    dicts = counting_records(training_dicts(cfg))
     check_num_classes(cfg.DATASETS.TRAIN, cfg.MODEL.ROI_HEADS.NUM_CLASSES)
     return ClassStats.from_dicts(
         dicts, cfg.MODEL.ROI_HEADS.NUM_CLASSES, image_weights_from_config(cfg, dicts)
@@ -147,6 +165,9 @@ def _repeat_corrected(cfg: CfgNode) -> ClassStats:
 
 
 def _cache_file(names: Sequence[str], num_classes: int) -> Path | None:
+    folder = cache_folder("class_stats")
+    if folder is None:
+        return None
     digest = hashlib.sha256(f"{_CACHE_VERSION} {num_classes}".encode())
     for name in names:
         metadata = MetadataCatalog.get(name)
@@ -155,8 +176,5 @@ def _cache_file(names: Sequence[str], num_classes: int) -> Path | None:
         path = PathManager.get_local_path(metadata.json_file)
         if not os.path.isfile(path):
             return None
-        with open(path, "rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
-    folder = Path(os.environ.get("LT_DET_CACHE", Path.home() / ".cache" / "lt_det"))
-    return folder / "class_stats" / f"{digest.hexdigest()}.json"
+        digest.update(file_digest(path).encode())
+    return folder / f"{digest.hexdigest()}.json"

@@ -20,6 +20,7 @@ from detectron2.data.build import trivial_batch_collator
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from lt_det.data.mapped_records import are_mapped
 from lt_det.seeding import derived_seed, seeded
 
 __all__ = ["BatchPlan", "Place", "ResumableLoader", "SeededDataset"]
@@ -43,7 +44,8 @@ class SeededDataset(Dataset):
     """Mapped pictures, each with the random numbers of its place in the stream.
 
     Args:
-        dataset_dicts: the training records.
+        dataset_dicts: the training records. Mapped ones stay in their file, which workers share;
+            others are packed as in Detectron2.
         mapper: record -> model input; None for a record that is of no use (then another one,
             drawn at random, takes its place, as in Detectron2).
         seed: of the training.
@@ -55,7 +57,11 @@ class SeededDataset(Dataset):
     _TRIES = 10
 
     def __init__(self, dataset_dicts: Sequence[dict], mapper: Callable, seed: int):
-        self.records = DatasetFromList(list(dataset_dicts), copy=False)
+        self.records = (
+            dataset_dicts
+            if are_mapped(dataset_dicts)
+            else DatasetFromList(list(dataset_dicts), copy=False)
+        )
         self.seed = seed
         self._mapper = mapper
 

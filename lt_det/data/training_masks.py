@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
+from lt_det.data.mapped_records import counting_records
+
 __all__ = ["check_training_masks"]
 
 
@@ -26,7 +28,7 @@ def check_training_masks(cfg: CfgNode, dataset_dicts: Sequence[Mapping], dataset
     """
     if not cfg.MODEL.MASK_ON:
         return
-    masks = list(_masks(dataset_dicts))
+    masks = list(_masks(counting_records(dataset_dicts)))
     source = MetadataCatalog.get(dataset_name).get("json_file") or f"Data set {dataset_name!r}"
     if num_missing := sum(mask is None for mask in masks):
         raise ValueError(

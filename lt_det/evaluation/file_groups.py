@@ -10,6 +10,7 @@ import numpy as np
 
 from lt_det.class_stats import GROUP_NAMES, ClassStats
 from lt_det.data.annotation_file import (
+    announce_facts,
     contiguous_classes,
     naming_the_file,
     read_annotation_file,
@@ -76,7 +77,9 @@ def training_stats(path: str | os.PathLike, category_ids: Sequence[Any]) -> Clas
             )
         if not content.get("annotations"):
             raise ValueError(f"{path} has no annotations to count: it is no training set.")
-        return ClassStats.from_dicts(standard_records(content, path, ""), len(ids))
+        records, facts = standard_records(content, path, "", has_names=False)
+    announce_facts(facts, path, None)
+    return ClassStats.from_dicts(records, len(ids))
 
 
 def _group_faults(group_of: Mapping[str, Any], names: Sequence[str]) -> Iterator[Fault]:

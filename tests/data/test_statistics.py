@@ -47,13 +47,13 @@ def register(tmp_path):
 def loads(monkeypatch):
     """Counts how often a data set is read."""
     calls = []
-    original = statistics.get_detection_dataset_dicts
+    original = statistics.dataset_records
 
     def counted(*args, **kwargs):
         calls.append(args)
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(statistics, "get_detection_dataset_dicts", counted)
+    monkeypatch.setattr(statistics, "dataset_records", counted)
     return calls
 
 
