@@ -33,6 +33,8 @@ _HELPERS = (
     "bank_sides",
     "eval_problem",
     "eval_sides",
+    "load_sides",
+    "lvis_shaped",
     "meta_sides",
     "meta_streams",
     "three_forwards",

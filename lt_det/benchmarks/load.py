@@ -1,0 +1,75 @@
+"""Loading an annotation file of the shape of LVIS v1's training set, against Detectron2's loader.
+
+Three figures of lt_det: the first time, which reads the file and writes the cache; the cached time,
+until the first record can be read; and all records once from the cache, one after another, which a
+training spreads over an epoch. The file lies in the system's cache of files, for all sides.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from tabulate import tabulate
+
+from lt_det.benchmarks.load_sides import LoadSides, registered_file
+from lt_det.benchmarks.lvis_shaped import NUM_IMAGES, write_lvis_shaped
+from lt_det.benchmarks.timing import BenchmarkResult, Quartiles, machine, time_interleaved
+
+__all__ = ["run"]
+
+QUICK_SCALE = 20
+ROUNDS = 10
+_MIB = 2**20
+
+
+def run(quick: bool = False) -> BenchmarkResult:
+    """Load one file in four ways.
+
+    Args:
+        quick: a twentieth of LVIS's pictures.
+    """
+    num_images = NUM_IMAGES // QUICK_SCALE if quick else NUM_IMAGES
+    with tempfile.TemporaryDirectory() as folder:
+        json_file, cache = Path(folder) / "train.json", Path(folder) / "cache"
+        write_lvis_shaped(json_file, num_images)
+        with registered_file(json_file, cache):
+            sides = LoadSides(json_file, cache)
+            steps = (sides.detectron2, sides.first, sides.cached, sides.cached_all)
+            # A training loads once: there is nothing to warm up.
+            seconds = time_interleaved(steps, rounds=ROUNDS, warmup=0)
+            peaks = sides.cached_peak_mib()
+            sizes = json_file.stat().st_size, _bytes_below(cache)
+    return _result(quick, num_images, seconds, peaks, sizes)
+
+
+def _result(
+    quick: bool, num_images: int, seconds: np.ndarray, peaks: dict, sizes: tuple[int, int]
+) -> BenchmarkResult:
+    names = ("Detectron2", "first", "cached", "all")
+    ratios = [Quartiles.of(side / seconds[:, 0]) for side in seconds.T]
+    figures = {
+        "first_ratio": ratios[1].median,
+        "cached_ratio": ratios[2].median,
+        "cached_all_ratio": ratios[3].median,
+        "cached_peak_mib": peaks["all"],
+        "detectron2_cpu_s": Quartiles.of(seconds[:, 0]).median,
+    }
+    rows = [
+        [name, str(Quartiles.of(side)), str(ratio)]
+        for name, side, ratio in zip(names, seconds.T, ratios, strict=True)
+    ]
+    table = tabulate(rows, ("side", "CPU s, median [quartiles]", "ratio"), tablefmt="pipe")
+    text = (
+        f"{num_images:,} pictures, a file of {sizes[0] / _MIB:,.0f} MiB, a cache of "
+        f"{sizes[1] / _MIB:,.0f} MiB; {len(seconds)} rounds.\n\n{table}\n\n"
+        f"Peak of resident memory with the cache, all records read once: {peaks['all']:,.0f} MiB, "
+        f"of which {peaks['imports']:,.0f} MiB for the libraries.\n{machine()}"
+    )
+    return BenchmarkResult("load", quick, figures, text)
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(os.path.getsize(path) for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,118 @@
+"""The sides of the benchmark ``load``: Detectron2's loader, and lt_det's with and without cache."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets.lvis import (
+    get_lvis_instances_meta,
+    load_lvis_json,
+    register_lvis_instances,
+)
+from detectron2.data.samplers import RepeatFactorTrainingSampler
+
+from lt_det.class_stats import ClassStats
+from lt_det.data.lvis_builtin import extend_lvis_metadata
+from lt_det.data.mapped_records import counting_records
+from lt_det.data.record_source import dataset_records
+
+__all__ = ["LoadSides", "main", "registered_file"]
+
+# The classes are those of LVIS v1.0, by the name.
+DATASET = "lvis_v1_lt_det_benchmark"
+IMAGE_ROOT = "coco/"
+LVIS_CLASSES, THRESHOLD = 1203, 0.001
+
+
+class LoadSides:
+    """One annotation file, loaded in different ways.
+
+    Args:
+        json_file: an LVIS-format file of LVIS v1.0's classes, which must be registered
+            (:func:`registered_file`).
+        cache: folder of the cache, ``$LT_DET_CACHE``.
+    """
+
+    def __init__(self, json_file: Path, cache: Path):
+        self._json_file = json_file
+        self._cache = cache
+
+    def detectron2(self) -> list[dict]:
+        """Detectron2's loader."""
+        return load_lvis_json(str(self._json_file), IMAGE_ROOT, DATASET)
+
+    def first(self) -> None:
+        """Reads the file and writes the cache, which is empty before."""
+        shutil.rmtree(self._cache, ignore_errors=True)
+        dataset_records(DATASET)
+
+    def cached(self) -> None:
+        """Opens the cache, to the first record."""
+        dataset_records(DATASET)[0]
+
+    def cached_all(self) -> None:
+        """Opens the cache and makes every record, one after another."""
+        for _ in dataset_records(DATASET):
+            pass
+
+    def cached_peak_mib(self) -> dict[str, float]:
+        """What :func:`main` prints, in a process of its own."""
+        command = [sys.executable, "-W", "ignore", "-m", __name__, str(self._json_file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout.splitlines()[-1])
+
+
+@contextlib.contextmanager
+def registered_file(json_file: Path, cache: Path) -> Iterator[None]:
+    """The file as Detectron2 registers LVIS v1.0, with a cache of its own."""
+    before = os.environ.get("LT_DET_CACHE")
+    os.environ["LT_DET_CACHE"] = str(cache)
+    register_lvis_instances(
+        DATASET, get_lvis_instances_meta("lvis_v1"), str(json_file), IMAGE_ROOT
+    )
+    extend_lvis_metadata()
+    try:
+        yield
+    finally:
+        DatasetCatalog.remove(DATASET)
+        MetadataCatalog.remove(DATASET)
+        del os.environ["LT_DET_CACHE"]
+        if before is not None:
+            os.environ["LT_DET_CACHE"] = before
+
+
+def main(json_file: str) -> None:
+    """Use the cache as a training does, and print the peak of resident memory in MiB.
+
+    Class statistics, repeat factors, then every record once: no page of the file is left out.
+    ``imports`` is what the libraries alone need.
+    """
+    peaks = {"imports": _peak_mib()}
+    with registered_file(Path(json_file), Path(os.environ["LT_DET_CACHE"])):
+        records = dataset_records(DATASET)
+        counting = counting_records(records)
+        ClassStats.from_dicts(counting, LVIS_CLASSES)
+        RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(counting, THRESHOLD)
+        for _ in records:
+            pass
+    peaks["all"] = _peak_mib()
+    print(json.dumps(peaks))
+
+
+def _peak_mib() -> float:
+    """Of this process alone: ``getrusage`` includes what its parent had before the fork."""
+    with open("/proc/self/status") as file:
+        lines = dict(line.split(":", 1) for line in file)
+    return int(lines["VmHWM"].split()[0]) / 1024
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
