@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["DamagedError", "open_columns", "write_columns"]
+__all__ = ["ColumnFile", "DamagedError", "write_columns"]
 
 _MAGIC = b"lt_det columns 1\n"
 _LENGTH = struct.Struct("<Q")
@@ -42,7 +42,7 @@ def write_columns(
         path: the file. What lies there is replaced; who has it open keeps the old one.
         columns: name -> one-dimensional array.
         info: what JSON can hold.
-        unchecked: names of large arrays that :func:`open_columns` need not read through.
+        unchecked: names of large arrays that :class:`ColumnFile` need not read through.
 
     Raises:
         OSError: if the file cannot be written; nothing is left then.
@@ -64,31 +64,40 @@ def write_columns(
         raise
 
 
-def open_columns(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], Any]:
-    """Map a file of :func:`write_columns`.
+class ColumnFile:
+    """A file of :func:`write_columns`, mapped into memory.
 
-    Returns:
-        The arrays, read-only, and ``info``.
+    Attributes:
+        columns: name -> array, read-only.
+        info: what was written beside them.
 
     Raises:
         FileNotFoundError: if there is no such file.
         DamagedError: if it is not as it was written, but for what lies within the arrays that were
             written as ``unchecked``.
     """
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        header, start = _read_head(file, path)
-        end = start + header["bytes"]
-        if size != end:
-            raise DamagedError(f"{path} has {size} bytes, expected {end}")
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    arrays = {}
-    for name, (dtype, length, offset, checksum) in header["arrays"].items():
-        array = np.ndarray((length,), dtype=dtype, buffer=mapped, offset=start + offset)
-        if checksum is not None and zlib.crc32(array) != checksum:
-            raise DamagedError(f"{path}: the array {name!r} is not as it was written")
-        arrays[name] = array
-    return arrays, header["info"]
+
+    def __init__(self, path: str | os.PathLike):
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            header, start = _read_head(file, path)
+            if size != start + header["bytes"]:
+                raise DamagedError(f"{path} has {size} bytes, not {start + header['bytes']}")
+            self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.info = header["info"]
+        self.columns = {}
+        for name, (dtype, length, offset, checksum) in header["arrays"].items():
+            array = np.ndarray((length,), dtype, buffer=self._mapped, offset=start + offset)
+            if checksum is not None and zlib.crc32(array) != checksum:
+                raise DamagedError(f"{path}: the array {name!r} is not as it was written")
+            self.columns[name] = array
+
+    def release(self) -> None:
+        """Leave the pages that were read to the system, which keeps them as long as it has room.
+
+        Otherwise all that was ever read counts as this process's memory.
+        """
+        self._mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _head(arrays: Mapping[str, np.ndarray], info: Any, unchecked: Collection[str]) -> bytes:

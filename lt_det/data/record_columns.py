@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from detectron2.structures import BoxMode
 
-from lt_det.data.column_file import open_columns, write_columns
+from lt_det.data.column_file import ColumnFile, write_columns
 from lt_det.data.mask_columns import STAND_INS, UNCHECKED, Masks, masks_to_arrays
 from lt_det.data.value_columns import (
     MISSING,
@@ -34,6 +34,8 @@ __all__ = ["RecordColumns", "write_records"]
 # Of an object, in this order; others are not written by a loader that uses this.
 _OBJECT_KEYS = ("bbox", "bbox_mode", "category_id", "iscrowd", "segmentation")
 _BOX_MODE = BoxMode.XYWH_ABS
+# Records; each may map as many as 64 KiB.
+_RELEASE_EVERY = 1024
 
 
 def write_records(path: str | os.PathLike, records: Sequence[Mapping], info: Any = None) -> None:
@@ -71,7 +73,9 @@ class RecordColumns:
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
-        columns, written = open_columns(path)
+        self._file = ColumnFile(path)
+        columns, written = self._file.columns, self._file.info
+        self._num_read = 0
         self.info = written["info"]
         self.num = written["num"]
         self._keys = written["keys"]
@@ -94,6 +98,9 @@ class RecordColumns:
         Raises:
             DamagedError: if its part of the file is not as it was written.
         """
+        self._num_read += 1
+        if self._num_read % _RELEASE_EVERY == 0:
+            self._file.release()
         return {
             key: self._objects(row) if key == "annotations" else self._values[key][row]
             for key in self._keys
