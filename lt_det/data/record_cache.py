@@ -80,6 +80,8 @@ def _read(read: Read) -> tuple[list[dict], Any]:
 def _read_and_write(
     json_file: str, cached: Path, read: Read, is_unchanged: Callable[[], bool]
 ) -> tuple[Sequence[dict], Any]:
+    if cached.exists():
+        logger.warning("Reading the annotation file again: the cached %s is damaged", cached)
     records, facts = read()
     if not is_unchanged():
         return records, facts
@@ -94,10 +96,7 @@ def _read_and_write(
 def _open(cached: Path) -> tuple[MappedRecords, Any] | None:
     try:
         records = MappedRecords.open(cached)
-    except OSError:
-        return None
-    except DamagedError as error:
-        logger.warning("Reading the annotation file again: %s", error)
+    except (OSError, DamagedError):
         return None
     return records, records.columns.info
 

@@ -72,11 +72,12 @@ def dataset_records(name: str) -> Sequence[dict] | None:
     return None if function is None else function.records()
 
 
-def _of_detectron2(name: str, function: Callable) -> RecordSource | None:
+def _of_detectron2(name: str, function: Callable | None) -> RecordSource | None:
     """The source of an LVIS set that Detectron2 registered."""
-    own = f"{detectron2_lvis.register_lvis_instances.__name__}.<locals>.<lambda>"
-    is_own = (function.__module__, function.__qualname__) == (detectron2_lvis.__name__, own)
-    if not is_own or not MetadataCatalog.get(name).get("loaded_by_detectron2", False):
+    own = detectron2_lvis.__name__, "register_lvis_instances.<locals>.<lambda>"
+    # Not every callable has these names.
+    found = tuple(getattr(function, key, None) for key in ("__module__", "__qualname__"))
+    if found != own or not MetadataCatalog.get(name).get("loaded_by_detectron2", False):
         return None
     values = inspect.getclosurevars(function).nonlocals
     if not {"json_file", "image_root"} <= values.keys():

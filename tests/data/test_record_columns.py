@@ -83,7 +83,7 @@ def test_changed_polygons_are_noticed_where_they_are_read(tmp_path):
     written(tmp_path, records)
     path = tmp_path / "file"
     whole = path.read_bytes()
-    place = whole.index(450 .to_bytes(4, "little"))  # 4.5, as hundredths
+    place = whole.index((450).to_bytes(4, "little"))  # 4.5, as hundredths
     path.write_bytes(whole[:place] + b"\0" + whole[place + 1 :])
     columns = RecordColumns(path)
     assert [columns.record(i) for i in range(4)] == records[:4]
