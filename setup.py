@@ -44,6 +44,7 @@ setup(
         "Jinja2",
         "lvis",
         "matplotlib",
+        "msgspec",
         "numpy",
         "Pillow",
         "pycocotools",

@@ -156,7 +156,7 @@ def test_unknown_name_lists_what_exists():
 
 
 def test_names_are_files_with_a_run_function():
-    assert benchmark_names() == ["bank", "count", "head", "load", "meta"]
+    assert benchmark_names() == ["bank", "count", "eval", "head", "load", "meta"]
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def select_records(records: Sequence[dict], rows: Sequence[int]) -> Sequence[dic
     if len(rows) == len(records) and np.array_equal(rows, np.arange(len(records))):
         return records
     if isinstance(records, MappedRecords):
-        return records.select(np.asarray(rows))
+        return records.select(np.asarray(rows, dtype=np.int32))
     return [records[row] for row in rows]
 
 

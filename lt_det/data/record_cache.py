@@ -2,13 +2,15 @@
 
 A cached file lies in ``$LT_DET_CACHE/records`` (:mod:`lt_det.data.cache_folder`) under a name made
 of the SHA-256 of the annotation file's content, of how it is read and of where its pictures are. So
-a changed file is read anew, one that is copied or touched is not.
+a changed file is read anew, one that is copied or touched is not. After a change of the code that
+reads and writes, all are.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import logging
@@ -32,8 +34,18 @@ __all__ = ["cached_records"]
 
 logger = logging.getLogger(__name__)
 
-# Part of the name: raise it when a loader or the columns change.
-_CACHE_VERSION = 1
+# Code that decides what a cached file holds, in this folder.
+_CODE = (
+    "annotation_file.py",
+    "coco.py",
+    "column_file.py",
+    "instances.py",
+    "lvis.py",
+    "lvis_as_detectron2.py",
+    "mask_columns.py",
+    "record_columns.py",
+    "value_columns.py",
+)
 
 Read = Callable[[], tuple[list[dict], Any]]
 
@@ -56,7 +68,7 @@ def cached_records(json_file: str, how: Sequence[str], read: Read) -> tuple[Sequ
     if folder is None or not os.path.isfile(path):
         return _read(read)
     digest = file_digest(path)
-    key = hashlib.sha256(json.dumps([_CACHE_VERSION, digest, *how]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([_code(), digest, *how]).encode()).hexdigest()
     cached = folder / f"{key}.columns"
     with contextlib.ExitStack() as stack:
         if (found := _open(cached)) is not None:
@@ -71,6 +83,12 @@ def cached_records(json_file: str, how: Sequence[str], read: Read) -> tuple[Sequ
         return _read_and_write(json_file, cached, read, lambda: file_digest(path) == digest)
 
 
+@functools.cache
+def _code() -> str:
+    folder = Path(__file__).parent
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in _CODE)).hexdigest()
+
+
 @no_garbage_collection()
 def _read(read: Read) -> tuple[list[dict], Any]:
     return read()
@@ -83,7 +101,7 @@ def _read_and_write(
     if cached.exists():
         logger.warning("Reading the annotation file again: the cached %s is damaged", cached)
     records, facts = read()
-    if not is_unchanged():
+    if not records or not is_unchanged():
         return records, facts
     try:
         write_records(cached, records, facts)

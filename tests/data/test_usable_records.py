@@ -1,7 +1,9 @@
 """Filtered as Detectron2 does, said as Detectron2 does, and the same batches with and without."""
 
 import itertools
+import json
 import logging
+from pathlib import Path
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
@@ -48,19 +50,19 @@ def test_records_and_histogram_are_detectron2s(
 
 
 def test_a_set_without_objects_is_named(toy_coco):
-    folder = MetadataCatalog.get(toy_coco)
-    DatasetCatalog.remove(toy_coco)
-    MetadataCatalog.remove(toy_coco)
-    path = folder.json_file
-    text = open(path).read()
-    start = text.index('"annotations": [')
-    end = text.index('], "categories"')
-    with open(path, "w") as file:
-        file.write(text[:start] + '"annotations": [' + text[end:])
-    register_coco_format(toy_coco, path, folder.image_root)
+    path = Path(MetadataCatalog.get(toy_coco).json_file)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": []}))
     assert len(usable_records(toy_coco, filter_empty=False)) == 11
     with pytest.raises(ValueError, match=f"'{NAME}' has no picture with an object"):
         usable_records(toy_coco, filter_empty=True)
+
+
+def test_a_set_without_pictures_is_named(toy_coco):
+    path = Path(MetadataCatalog.get(toy_coco).json_file)
+    path.write_text('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}]}')
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"'{NAME}' has no picture$"):
+            usable_records(toy_coco, filter_empty=True)
 
 
 def batches(loader, number=6):

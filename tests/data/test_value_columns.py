@@ -6,6 +6,8 @@ import struct
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lt_det.data.value_columns import (
     MISSING,
@@ -17,6 +19,14 @@ from lt_det.data.value_columns import (
 )
 
 NAN = float("nan")
+
+
+# What json.load may return.
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
 
 
 def any_float(rng: random.Random) -> float:
@@ -42,6 +52,20 @@ def test_numbers_come_back(draw, number):
     for _ in range(20):
         start, end = sorted(rng.randrange(number + 1) for _ in range(2))
         assert repr(kept.part(start, end)) == repr(numbers[start:end])
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats() | st.integers(-(2**53), 2**53)))
+def test_any_numbers_come_back(numbers):
+    kept = Numbers(numbers_to_arrays(iter(numbers)))
+    assert repr(kept.part(0, len(numbers))) == repr(numbers)
+
+
+@settings(deadline=None)
+@given(st.lists(json_values | st.just(MISSING)) | st.lists(st.integers()))
+def test_any_values_come_back(values):
+    kept = Values(values_to_arrays(values))
+    assert repr(kept.part(0, len(values))) == repr(values)
 
 
 def test_millions_of_numbers_are_kept_block_by_block():
