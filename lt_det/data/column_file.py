@@ -38,6 +38,9 @@ def write_columns(
 ) -> None:
     """Write arrays, the whole file or nothing of it.
 
+    Until it is whole it is ``<path>.partial``, which a killed process leaves and the next one
+    overwrites; two must not write the same file at a time.
+
     Args:
         path: the file. What lies there is replaced; who has it open keeps the old one.
         columns: name -> one-dimensional array.
@@ -50,7 +53,7 @@ def write_columns(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: np.ascontiguousarray(array) for name, array in columns.items()}
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.partial")
     try:
         with partial.open("wb") as file:
             file.write(_head(arrays, info, unchecked))
