@@ -66,6 +66,15 @@ def write_records(path: str | os.PathLike, records: Sequence[Mapping], info: Any
 class RecordColumns:
     """The columns of a file that :func:`write_records` wrote.
 
+    Attributes:
+        path: the file.
+        info: what was written beside the records.
+        num: N, number of records.
+        first_object: (N + 1,) the first object of each record, and their number A.
+        classes: of A objects.
+        crowds: ``iscrowd`` of A objects; None where no object has it.
+        masks: of A objects.
+
     Raises:
         FileNotFoundError: if there is no such file.
         DamagedError: if it is not as it was written.
