@@ -1,0 +1,154 @@
+"""Boundary AP against its definition: whole pictures eroded, in the official APIs."""
+
+import copy
+
+import cv2
+import numpy as np
+import pycocotools.mask as mask_utils
+import pytest
+from federated_problems import random_problem
+from lvis import LVISEval, LVISResults
+from pycocotools.cocoeval import COCOeval
+from toy import random_set
+from toy_problems import problem_of
+
+from lt_det.evaluation.boundary import Boundary, boundary_iou, evaluate_boundary
+from lt_det.evaluation.coco_api import COCOGroundTruth
+from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
+
+
+def slow_boundary(rle, dilation):
+    """As boundary-iou-api defines it."""
+    mask = mask_utils.decode([rle])[..., 0]
+    height, width = mask.shape
+    distance = max(round(dilation * np.sqrt(height**2 + width**2)), 1)
+    bordered = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    for _ in range(distance):
+        bordered = cv2.erode(bordered, np.ones((3, 3), np.uint8))
+    boundary = mask - bordered[1:-1, 1:-1]
+    return mask_utils.encode(np.asfortranarray(boundary))
+
+
+def slow_iou(dets, gts, crowd, dilation):
+    if not dets or not gts:
+        return []
+    ious = mask_utils.iou(dets, gts, crowd)
+    boundaries = ([slow_boundary(rle, dilation) for rle in side] for side in (dets, gts))
+    of_boundary = mask_utils.iou(*boundaries, crowd)
+    return np.where(np.array(crowd, bool), ious, np.minimum(ious, of_boundary))
+
+
+def slow_api(base, dilation):
+    """An API's evaluation with `slow_iou`."""
+
+    class Eval(base):
+        def compute_iou(self, image_id, category_id):
+            gts, dets = self._gts[image_id, category_id], self._dts[image_id, category_id]
+            dets = sorted(dets, key=lambda d: -d["score"])
+            if hasattr(self.params, "maxDets"):
+                dets = dets[: self.params.maxDets[-1]]
+            crowd = [int(base is COCOeval and g["iscrowd"]) for g in gts]
+            shapes = ([a["segmentation"] for a in side] for side in (dets, gts))
+            return slow_iou(*shapes, crowd, dilation)
+
+        computeIoU = compute_iou
+
+    return Eval
+
+
+def blob(rng, height=60, width=80):
+    mask = np.zeros((height, width), np.uint8)
+    for _ in range(3):
+        center = tuple(int(v) for v in rng.integers(0, [width, height]))
+        cv2.circle(mask, center, int(rng.integers(3, 25)), 1, -1)
+    return mask_utils.encode(np.asfortranarray(mask))
+
+
+def square(x):
+    mask = np.zeros((40, 40), np.uint8, order="F")
+    mask[5:15, x : x + 10] = 1
+    return mask_utils.encode(mask)
+
+
+@pytest.mark.parametrize("dilation", [0.001, 0.02, 0.1])
+def test_boundary_iou_of_blobs_that_may_touch_the_border(dilation):
+    rng = np.random.default_rng(0)
+    ious = []
+    for _ in range(100):
+        a, b = blob(rng), blob(rng)
+        expected = mask_utils.iou([slow_boundary(a, dilation)], [slow_boundary(b, dilation)], [0])
+        found = boundary_iou(Boundary.of(a, dilation), Boundary.of(b, dilation))
+        assert found == expected[0, 0]
+        ious.append(found)
+    assert np.mean(np.array(ious) > 0) > 0.5
+
+
+def test_two_squares_by_hand():
+    # Rings of 36 pixels, which share 9 of the upper and of the lower side.
+    one, other = (Boundary.of(square(x), 1e-9) for x in (10, 11))
+    assert np.count_nonzero(one.pixels) == 36
+    assert boundary_iou(one, other) == 18 / (36 + 36 - 18)
+    assert boundary_iou(one, one) == 1
+
+
+@pytest.mark.parametrize("dilation", [0.01, 0.03])
+def test_equal_to_the_lvis_api_with_the_slow_definition(dilation, tmp_path):
+    lower = 0
+    for seed in range(40):
+        toy, records, cap = random_problem(seed, "segm")
+        if not records:
+            continue
+        path = toy.write(tmp_path / "gt.json")
+        found = evaluate_boundary(problem_of(path, records, "segm", cap), dilation)
+        truth = LVISGroundTruth(path)
+        masks = run_lvis_eval(truth, copy.deepcopy(records), "segm", cap)
+        truth = LVISGroundTruth(path)
+        run = slow_api(LVISEval, dilation)(
+            truth, LVISResults(truth, copy.deepcopy(records), cap), "segm"
+        )
+        run.evaluate()
+        run.accumulate()
+        np.testing.assert_array_equal(found.precision, run.eval["precision"])
+        np.testing.assert_array_equal(found.recall, run.eval["recall"])
+        lower += (found.precision < masks.eval["precision"]).any()
+    assert lower > 10
+
+
+def test_equal_to_pycocotools_with_the_slow_definition_and_crowds(tmp_path):
+    for seed in range(40):
+        toy, records, cap = random_problem(seed, "segm")
+        if not records:
+            continue
+        path = toy.write(tmp_path / "gt.json")
+        found = evaluate_boundary(problem_of(path, records, "segm", cap, "coco"), 0.02)
+        truth = COCOGroundTruth(path)
+        run = slow_api(COCOeval, 0.02)(truth, truth.loadRes(copy.deepcopy(records)), "segm")
+        run.params.maxDets = [cap]
+        run.evaluate()
+        run.accumulate()
+        np.testing.assert_array_equal(found.precision, run.eval["precision"][..., -1])
+        np.testing.assert_array_equal(found.recall, run.eval["recall"][..., -1])
+
+
+def test_a_boundary_as_wide_as_the_picture_is_the_mask(tmp_path):
+    toy, records, cap = random_problem(7, "segm")
+    path = toy.write(tmp_path / "gt.json")
+    found = evaluate_boundary(problem_of(path, records, "segm", cap), 2.0)
+    run = run_lvis_eval(LVISGroundTruth(path), copy.deepcopy(records), "segm", cap)
+    assert run.eval["precision"].max() > 0
+    np.testing.assert_array_equal(found.precision, run.eval["precision"])
+
+
+def test_the_truth_itself_has_ap_100(tmp_path):
+    toy, _ = random_set(0)
+    path = toy.write(tmp_path / "gt.json")
+    truth = LVISGroundTruth(path)
+    records = []
+    for a in toy.annotations:
+        rle = truth.ann_to_rle(a)
+        rle["counts"] = rle["counts"].decode()
+        kept = {key: a[key] for key in ("image_id", "category_id")}
+        records.append(kept | {"score": 1.0, "segmentation": rle})
+    precision = evaluate_boundary(problem_of(path, records, "segm")).precision[..., 0]
+    assert (precision > -1).any()
+    np.testing.assert_allclose(precision[precision > -1], 1, rtol=1e-12)
