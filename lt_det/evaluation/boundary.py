@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import pycocotools.mask as mask_utils
 
-from lt_det.evaluation.group_metrics import IOU_THRESHOLDS, Evaluation
-from lt_det.evaluation.matching import evaluate_overlaps
-from lt_det.evaluation.problem import Problem
+from lt_det.evaluation.matching import Sides
+from lt_det.evaluation.overlaps import Overlaps
 
-__all__ = ["DEFAULT_DILATION", "boundary_iou", "evaluate_boundary"]
+__all__ = ["DEFAULT_DILATION", "Boundary", "boundary_iou", "boundary_overlaps"]
 
 DEFAULT_DILATION = 0.02
 
+# Boundaries of ground truths that are kept.
+_KEPT = 1000
 _NEIGHBOURS = np.ones((3, 3), dtype=np.uint8)
 
 
@@ -62,39 +65,28 @@ def boundary_iou(one: Boundary, other: Boundary) -> float:
     return common / (np.count_nonzero(one.pixels) + np.count_nonzero(other.pixels) - common)
 
 
-def evaluate_boundary(problem: Problem, dilation: float = DEFAULT_DILATION) -> Evaluation:
-    """Evaluate masks by the smaller of mask IoU and boundary IoU.
+def boundary_overlaps(
+    overlaps: Overlaps, sides: Sides, dilation: float = DEFAULT_DILATION
+) -> Overlaps:
+    """The smaller of mask IoU and boundary IoU: what boundary AP matches by.
 
     Boundary AP of Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation
     Evaluation", CVPR 2021, arXiv 2103.16562, as released (boundary-iou-api, 0.02 of the image
-    diagonal for every data set). With crowd regions the mask's overlap alone counts, as there.
-    Where the released LVIS code differs from the LVIS API, this is the API: an area on the border
-    of two area ranges is in both, and ``iscrowd`` is not read.
-
-    A boundary is only computed of masks that overlap by 0.5 or more: no other pair can match.
+    diagonal for every data set). With crowd regions of COCO the mask's overlap alone counts, as
+    there. The released LVIS code reads ``iscrowd`` of LVIS-format files too; this, like the LVIS
+    API, does not.
 
     Args:
-        problem: of task ``"segm"``.
+        overlaps: of masks; a boundary is only computed of those named here.
+        sides: the masks.
         dilation: width of a boundary, as a share of the image's diagonal; positive.
-
-    Returns:
-        The API's arrays, see `evaluate_overlaps`.
     """
-
-    def overlaps(problem: Problem, dets: slice, gts: slice) -> np.ndarray:
-        found, truth = (np.arange(s.start, s.stop) for s in (dets, gts))
-        ious = problem.overlaps(found, truth)
-        near = (ious >= IOU_THRESHOLDS[0]) & ~problem.truth.crowd[truth]
-        rows, columns = (np.flatnonzero(near.any(axis=axis)) for axis in (1, 0))
-        of_found, of_truth = (
-            {i: Boundary.of(rle, dilation) for i, rle in zip(places, shapes, strict=True)}
-            for places, shapes in (
-                (rows.tolist(), problem.found_shapes(found[rows])),
-                (columns.tolist(), problem.truth_shapes(truth[columns])),
-            )
-        )
-        for i, j in np.argwhere(near).tolist():
-            ious[i, j] = min(ious[i, j], boundary_iou(of_found[i], of_truth[j]))
-        return ious
-
-    return evaluate_overlaps(problem, overlaps)
+    rles, found = sides.truth.shapes("segm", sides.truth_positions), sides.columns.shapes
+    # Detections come by pair, so the few objects of a pair are asked for again and again.
+    of_truth = lru_cache(_KEPT)(lambda j: Boundary.of(rles[j], dilation))
+    of_detection = lru_cache(1)(lambda i: Boundary.of(found("segm", slice(i, i + 1))[0], dilation))
+    ious = overlaps.ious.copy()
+    for n in np.flatnonzero(~sides.crowd[overlaps.truths]).tolist():
+        i, j = overlaps.detections[n].item(), overlaps.truths[n].item()
+        ious[n] = min(ious[n], boundary_iou(of_detection(i), of_truth(j)))
+    return replace(overlaps, ious=ious)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lt_det.evaluation.errors import BACKGROUND, BOTH, CLASS, DUPLICATE, LOCATION, NO_ERROR, Errors
-from lt_det.evaluation.matching import precision_recall
-from lt_det.evaluation.problem import Problem
+from lt_det.evaluation.bootstrap import average_precision
+from lt_det.evaluation.errors import BACKGROUND, BOTH, CLASS, DUPLICATE, LOCATION, Errors
+from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.matching import Sides
 
 __all__ = ["ERROR_NAMES", "error_shares"]
 
@@ -19,49 +20,52 @@ ERROR_NAMES = (*_KINDS, "Miss")
 
 
 def error_shares(
-    problem: Problem, errors: Errors, groups: Mapping[str, np.ndarray]
+    sides: Sides, errors: Errors, groups: Mapping[str, np.ndarray]
 ) -> dict[str, dict[str, float]]:
     """Gain in AP50 if all errors of one kind were mended and no other.
 
     TIDE (Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV
-    2020, arXiv 2008.08115), as released (tidecv 1.0.1). Mending gives the most confident detection
-    with a wrong class or place to the object it meant if that is free, and removes the others;
-    removes other false positives; and takes missed objects, which no such detection could mend, out
-    of the ground truth. Shares do not add up to what is missing, and are never negative.
+    2020, arXiv 2008.08115), as released (tidecv 1.0.1). Of the detections with a wrong class or
+    place, mending gives the most confident one to the object it meant, if nothing else matches
+    that, and removes the others. It removes other false positives, and takes the missed objects
+    that no such detection could mend out of the ground truth. The gains do not add up to what is
+    missing, and none is below 0.
 
-    Deliberate differences, all of which make the base AP50 the official API's:
+    Deliberate differences, by which the AP50 that is mended is the official API's:
 
-    - classes without ground truth are left out (in tidecv they enter with AP 0);
-    - detections on unverified classes are left out (in tidecv their mending counts);
-    - of equal IoUs the later object matches, and of equal scores the API's order holds.
+    - Classes without ground truth are left out; in tidecv they enter with AP 0.
+    - Detections on unverified classes are left out; in tidecv mending them counts.
+    - Of equal IoUs the later object matches, equal scores keep the API's order, and a recall
+      threshold is the API's, which may be above tidecv's in its last bit.
 
     Args:
-        problem: detections and ground truth.
-        errors: its errors.
+        sides: detections and ground truth.
+        errors: their errors.
         groups: name -> whether each class is in the group [K]; the gain is in the group's AP50,
             the mean over its classes.
 
     Returns:
         Group -> error -> percent, for each of `ERROR_NAMES`; NaN for groups without ground truth.
     """
-    found, truth = problem.found, problem.truth
-    num_classes = len(problem.category_ids)
-    num_truth = np.bincount(truth.class_index[~truth.ignored], minlength=num_classes)
-    is_tp = (errors.matched >= 0) & (errors.kind == NO_ERROR)
-    is_fp = (errors.matched < 0) & ~found.ignored
-    mended, missed = _mended(problem, errors)
+    num_images = len(sides.truth.image_ids)
+    classes, truth_classes = sides.pairs // num_images, sides.truth_pairs // num_images
+    is_mended = _is_mended(sides, errors)
+    out_of_reach = errors.missed.copy()
+    out_of_reach[errors.target[errors.target >= 0]] = False
 
-    def average_precision(left_out: int, num_truth: np.ndarray) -> np.ndarray:
-        gained = mended & (errors.kind == left_out)
-        chosen = np.flatnonzero(is_tp | gained | (is_fp & (errors.kind != left_out)))
-        tp = (is_tp | gained)[chosen]
-        class_index = np.where(gained, truth.class_index[errors.target], found.class_index)
-        return _average_precisions(class_index[chosen], found.score[chosen], tp, num_truth)
+    def average_precision_50(kind: int | None, is_there: np.ndarray) -> np.ndarray:
+        mended = is_mended & (errors.kind == kind)
+        kept = errors.is_tp | mended | (errors.is_fp & (errors.kind != kind))
+        new_classes = np.where(mended, truth_classes[errors.target], classes)
+        return _average_precision(sides, kept, errors.is_tp | mended, new_classes, is_there)
 
-    base = average_precision(NO_ERROR, num_truth)
-    fixed = {name: average_precision(kind, num_truth) for name, kind in _KINDS.items()}
-    fixed["Miss"] = average_precision(NO_ERROR, num_truth - missed)
-    counts = num_truth > 0
+    base = average_precision_50(None, ~sides.ignored)
+    fixed = {name: average_precision_50(kind, ~sides.ignored) for name, kind in _KINDS.items()}
+    fixed["Miss"] = average_precision_50(None, ~sides.ignored & ~out_of_reach)
+    # As in tidecv, a class of missed objects alone then has AP 0, or none without a detection.
+    has_false = np.bincount(classes[errors.is_fp], minlength=len(base)) > 0
+    fixed["Miss"][np.isnan(fixed["Miss"]) & has_false] = 0
+    counts = ~np.isnan(base)
     return {
         name: {
             error: max(_mean(ap[members & counts]) - _mean(base[members & counts]), 0.0)
@@ -71,39 +75,49 @@ def error_shares(
     }
 
 
-def _mended(problem: Problem, errors: Errors) -> tuple[np.ndarray, np.ndarray]:
-    """Whether mending makes a detection a true positive [N], and objects missed per class [K]."""
-    found, truth = problem.found, problem.truth
-    is_free = ~truth.ignored
-    is_free[errors.matched[errors.matched >= 0]] = False
+def _is_mended(sides: Sides, errors: Errors) -> np.ndarray:
+    """Whether mending its error makes each detection a true positive [N]."""
     wanted = np.flatnonzero(errors.target >= 0)
-    wanted = wanted[is_free[errors.target[wanted]]]
-    order = wanted[np.lexsort((found.source[wanted], -found.score[wanted]))]
-    objects, first = np.unique(errors.target[order], return_index=True)
-    mended = np.zeros(len(found), dtype=bool)
-    mended[order[first]] = True
-    is_free[objects] = False
-    return mended, np.bincount(truth.class_index[is_free], minlength=len(problem.category_ids))
+    order = wanted[np.argsort(-sides.columns.scores[wanted], kind="stable")]
+    _, first = np.unique(errors.target[order], return_index=True)
+    is_mended = np.zeros(len(sides.pairs), dtype=bool)
+    is_mended[order[first]] = True
+    return is_mended
 
 
-def _average_precisions(
-    class_index: np.ndarray, score: np.ndarray, tp: np.ndarray, num_truth: np.ndarray
+def _average_precision(
+    sides: Sides,
+    kept: np.ndarray,
+    is_tp: np.ndarray,
+    classes: np.ndarray,
+    is_there: np.ndarray,
 ) -> np.ndarray:
-    """AP of each class in percent [K]; without objects 0, as in tidecv, or NaN if nothing is left.
+    """AP of each class in percent [K], NaN without ground truth.
 
     Args:
-        class_index: class of each detection that counts [N].
-        score: scores [N].
-        tp: whether it is a true positive [N].
-        num_truth: objects of each class [K].
+        sides: detections and ground truth.
+        kept: whether each detection counts [N].
+        is_tp: whether it is a true positive [N].
+        classes: class of each detection [N].
+        is_there: whether each ground truth counts [G].
     """
-    order = np.lexsort((-score, class_index))
-    bounds = np.searchsorted(class_index[order], np.arange(len(num_truth) + 1))
-    ap = np.where((num_truth == 0) & (np.diff(bounds) == 0), np.nan, 0.0)
-    for k in np.flatnonzero((num_truth > 0) & (np.diff(bounds) > 0)):
-        of_class = tp[order[bounds[k] : bounds[k + 1]]]
-        ap[k] = 100 * precision_recall(of_class, ~of_class, num_truth[k])[0].mean()
-    return ap
+    truth, num_images = sides.truth, len(sides.truth.image_ids)
+    dets = np.flatnonzero(kept)
+    dets = dets[np.argsort(classes[dets], kind="stable")]
+    gt_pairs, gt_count = np.unique(sides.truth_pairs[is_there], return_counts=True)
+    matches = Matches(
+        image_ids=truth.image_ids,
+        category_ids=truth.category_ids,
+        image_index=sides.pairs[dets] % num_images,
+        class_index=classes[dets],
+        score=sides.columns.scores[dets],
+        matched=is_tp[None, dets],
+        ignored=np.zeros((1, len(dets)), dtype=bool),
+        gt_image_index=gt_pairs % num_images,
+        gt_class_index=gt_pairs // num_images,
+        gt_count=gt_count,
+    )
+    return average_precision(matches)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from lt_det.evaluation.matching import match
-from lt_det.evaluation.problem import Problem
+from lt_det.evaluation.matching import Sides
+from lt_det.evaluation.overlaps import Overlaps, find_overlaps
 
-__all__ = ["BOTH", "CLASS", "DUPLICATE", "LOCATION", "NO_ERROR", "Errors", "find_errors"]
+__all__ = ["BACKGROUND", "BOTH", "CLASS", "DUPLICATE", "LOCATION", "Errors", "find_errors"]
 
-NO_ERROR, CLASS, LOCATION, BOTH, DUPLICATE, BACKGROUND = range(-1, 5)
+CLASS, LOCATION, BOTH, DUPLICATE, BACKGROUND = range(5)
 
 IOU_OF_MATCH = 0.5
 IOU_OF_BACKGROUND = 0.1
@@ -19,23 +20,29 @@ IOU_OF_BACKGROUND = 0.1
 
 @dataclass(frozen=True)
 class Errors:
-    """The errors of a `Problem` with N detections and G objects, at IoU 0.5.
+    """The errors of N detections and G ground truths, at IoU 0.5.
 
     Attributes:
-        matched: object that each detection matches, -1 for none [N].
-        kind: error of each detection that is no true positive, otherwise `NO_ERROR` [N].
-        target: object that a detection with `CLASS` or `LOCATION` should have matched, else -1 [N].
-        taken_for: class of the most confident detection on each object, -1 for none [G].
+        is_tp: whether each detection is a true positive [N].
+        is_fp: whether each detection is a false positive; the others do not count [N].
+        kind: error of each detection that is no true positive; of these it means nothing [N].
+        target: ground truth that a detection of kind `CLASS` or `LOCATION` should have matched; -1
+            for the others and where a detection matches it [N].
+        missed: whether nothing matches a ground truth that counts [G].
+        taken_for: class of the most confident detection on each ground truth that counts, else -1
+            [G].
     """
 
-    matched: np.ndarray
+    is_tp: np.ndarray
+    is_fp: np.ndarray
     kind: np.ndarray
     target: np.ndarray
+    missed: np.ndarray
     taken_for: np.ndarray
 
 
-def find_errors(problem: Problem, score_threshold: float = 0.05) -> Errors:
-    """Classify detections and objects, image by image.
+def find_errors(sides: Sides, score_threshold: float = 0.05) -> Errors:
+    """Classify detections and objects.
 
     The kinds are those of TIDE (Bolya et al., arXiv 2008.08115), in the order in which the released
     code (tidecv 1.0.1) asks for them. IoUs are with the objects that count:
@@ -47,61 +54,91 @@ def find_errors(problem: Problem, score_threshold: float = 0.05) -> Errors:
     - `BOTH`: everything else.
 
     An object is taken for the class of the most confident detection that overlaps it by at least
-    0.5. Detections of another class count here only as false positives, which need a class that is
-    verified in the picture and is annotated exhaustively: so a detection of another, overlapping
-    object is no confusion, and LVIS's unverified classes are none.
+    0.5. A detection of another class only counts here if it is a false positive, so not where it
+    matches an object of its own or where its class is not verified or not annotated exhaustively.
 
     Args:
-        problem: detections and ground truth.
+        sides: detections and ground truth.
         score_threshold: least score of a detection that an object can be taken for.
     """
-    found, truth = problem.found, problem.truth
-    errors = Errors(
-        matched=np.full(len(found), -1),
-        kind=np.full(len(found), NO_ERROR),
-        target=np.full(len(found), -1),
-        taken_for=np.full(len(truth), -1),
+    overlaps = _of_all_classes(sides)
+    is_same = sides.pairs[overlaps.detections] == sides.truth_pairs[overlaps.truths]
+    taken = sides.match(_chosen(overlaps, is_same), np.array([IOU_OF_MATCH]))[0]
+    is_tp = (taken >= 0) & ~np.append(sides.ignored, False)[taken]
+    is_fp = (taken < 0) & sides.counts
+    missed = ~sides.ignored
+    missed[taken[taken >= 0]] = False
+
+    counted = ~sides.ignored[overlaps.truths]
+    of_class, of_others = (_chosen(overlaps, counted & which) for which in (is_same, ~is_same))
+    kind, target = _kinds(len(taken), of_class, of_others, missed)
+    target = np.where(is_tp | ~np.append(missed, False)[target], -1, target)
+
+    seen = counted & (overlaps.ious >= IOU_OF_MATCH) & (is_same | is_fp[overlaps.detections])
+    seen &= sides.columns.scores[overlaps.detections] >= score_threshold
+    taken_for = _most_confident_class(sides, _chosen(overlaps, seen))
+    return Errors(is_tp, is_fp, kind, target, missed, taken_for)
+
+
+def _of_all_classes(sides: Sides) -> Overlaps:
+    """Overlaps within each image of at least `IOU_OF_BACKGROUND`."""
+    num_images = len(sides.truth.image_ids)
+    images = [pairs % num_images for pairs in (sides.pairs, sides.truth_pairs)]
+    orders = [np.argsort(image, kind="stable") for image in images]
+    overlaps = find_overlaps(
+        *(image[order] for image, order in zip(images, orders, strict=True)),
+        partial(sides.columns.reordered(orders[0]).shapes, sides.task),
+        sides.truth.shapes(sides.task, sides.truth_positions[orders[1]]),
+        sides.crowd[orders[1]],
+        IOU_OF_BACKGROUND,
     )
-    for dets, gts in problem.images():
-        ious = problem.overlaps(dets, gts)
-        same = found.class_index[dets][:, None] == truth.class_index[gts]
-        of_image = truth.ignored[gts][None], truth.crowd[gts]
-        place = match(np.where(same, ious, -1), np.array([IOU_OF_MATCH]), *of_image)[0, 0]
-        errors.matched[dets[place >= 0]] = gts[place[place >= 0]]
-        counts = ~truth.ignored[gts]
-        wrong = (place < 0) | ~np.append(counts, False)[place]
-        is_false = (place < 0) & ~found.ignored[dets]
-        gts, ious, same = gts[counts], ious[:, counts], same[:, counts]
-        if len(gts) == 0:
-            errors.kind[dets[wrong]] = BACKGROUND
-            continue
-        used = np.isin(gts, errors.matched[dets])
-        kind, target = _kinds(ious, same, used)
-        errors.kind[dets] = np.where(wrong, kind, NO_ERROR)
-        errors.target[dets] = np.where(wrong & (target >= 0), gts[target], -1)
-        seen = (ious >= IOU_OF_MATCH) & (found.score[dets] >= score_threshold)[:, None]
-        seen &= same | is_false[:, None]
-        first = found.class_index[dets[seen.argmax(axis=0)]]
-        errors.taken_for[gts] = np.where(seen.any(axis=0), first, -1)
-    return errors
+    places = orders[0][overlaps.detections], orders[1][overlaps.truths]
+    return Overlaps(*places, overlaps.ious)
 
 
-def _kinds(ious: np.ndarray, same: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Kind and target of each detection, were it wrong.
+def _chosen(overlaps: Overlaps, which: np.ndarray) -> Overlaps:
+    return Overlaps(overlaps.detections[which], overlaps.truths[which], overlaps.ious[which])
+
+
+def _kinds(
+    num_detections: int, of_class: Overlaps, of_others: Overlaps, missed: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Kind and target of each detection, were it wrong [N].
 
     Args:
-        ious: with the objects that count [n, m], m at least 1.
-        same: whether the classes are the same [n, m].
-        used: whether a detection matches each object [m].
+        num_detections: N.
+        of_class: overlaps with objects of the detection's class that count.
+        of_others: with those of other classes.
+        missed: whether nothing matches a ground truth [G].
     """
-    of_class, of_others = np.where(same, ious, 0), np.where(same, 0, ious)
-    best = of_class.max(axis=1)
+    found = _chosen(of_class, ~missed[of_class.truths])
+    (best, own), (other, others), (best_found, _) = (
+        _best(num_detections, o) for o in (of_class, of_others, found)
+    )
     conditions = {
         LOCATION: (best >= IOU_OF_BACKGROUND) & (best <= IOU_OF_MATCH),
-        CLASS: of_others.max(axis=1) >= IOU_OF_MATCH,
-        DUPLICATE: (of_class * used).max(axis=1) >= IOU_OF_MATCH,
-        BACKGROUND: ious.max(axis=1) <= IOU_OF_BACKGROUND,
+        CLASS: other >= IOU_OF_MATCH,
+        DUPLICATE: best_found >= IOU_OF_MATCH,
+        BACKGROUND: np.maximum(best, other) <= IOU_OF_BACKGROUND,
     }
     kind = np.select(list(conditions.values()), list(conditions), default=BOTH)
-    targets = [of_class.argmax(axis=1), of_others.argmax(axis=1)]
-    return kind, np.select([kind == LOCATION, kind == CLASS], targets, default=-1)
+    return kind, np.select([kind == LOCATION, kind == CLASS], [own, others], default=-1)
+
+
+def _best(num_detections: int, overlaps: Overlaps) -> tuple[np.ndarray, np.ndarray]:
+    """Largest IoU of each detection and the first ground truth that has it; 0 and -1 without."""
+    iou, truth = np.zeros(num_detections), np.full(num_detections, -1)
+    # Of several writes to one place the last stays.
+    order = np.lexsort((-overlaps.truths, overlaps.ious))
+    iou[overlaps.detections[order]] = overlaps.ious[order]
+    truth[overlaps.detections[order]] = overlaps.truths[order]
+    return iou, truth
+
+
+def _most_confident_class(sides: Sides, overlaps: Overlaps) -> np.ndarray:
+    """Class of the detection of the highest score on each ground truth, -1 for none [G]."""
+    order = np.lexsort((overlaps.ious, sides.columns.scores[overlaps.detections]))
+    classes = np.full(len(sides.truth_pairs), -1)
+    num_images = len(sides.truth.image_ids)
+    classes[overlaps.truths[order]] = sides.pairs[overlaps.detections[order]] // num_images
+    return classes

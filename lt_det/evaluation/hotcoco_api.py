@@ -6,7 +6,7 @@ By itself it differs from the API in these, which are settled before it sees the
 - The API reads ``ignore`` of an annotation, hotcoco its ``iscrowd``, which the API does not know.
 - Polygons are rasterised by pycocotools for both.
 
-Its matches would come as lists, at eight times the cost of the evaluation: `federated_matches`.
+Its matches would come as lists, at eight times the cost of the evaluation: `find_matches`.
 """
 
 from typing import Any
@@ -16,9 +16,9 @@ from lvis import LVIS
 
 from lt_det.evaluation.columns import DetectionColumns
 from lt_det.evaluation.federated import FederatedTruth
-from lt_det.evaluation.federated_matches import federated_matches
 from lt_det.evaluation.group_metrics import IOU_THRESHOLDS, RECALL_THRESHOLDS, Evaluation
 from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.matching import Sides, find_matches
 from lt_det.garbage import no_garbage_collection
 
 __all__ = ["HotcocoRefusalError", "run_hotcoco_eval"]
@@ -59,8 +59,8 @@ def run_hotcoco_eval(
     truth = FederatedTruth(ground_truth)
     detections, areas = truth.evaluated(detections, task, max_dets_per_image)
     evaluation = _evaluate(truth, detections, areas, task)
-    matches = federated_matches(truth, detections, areas, task, evaluation.iou_thresholds)
-    return evaluation, matches
+    sides = Sides.of(truth, detections, areas, task)
+    return evaluation, find_matches(sides, evaluation.iou_thresholds)
 
 
 def _evaluate(

@@ -1,129 +1,113 @@
-"""The matching of both official APIs, and what they accumulate from it, vectorised.
-
-Pure NumPy, for IoUs of any kind: the APIs compute theirs themselves.
-"""
+"""What the official APIs match over all areas, without their visit to every (image, class) pair."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from lt_det.evaluation.group_metrics import IOU_THRESHOLDS, RECALL_THRESHOLDS, Evaluation
-from lt_det.evaluation.problem import AREA_RANGES, Problem
+from lt_det.evaluation.columns import DetectionColumns
+from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.overlaps import Overlaps, find_overlaps, match
+from lt_det.evaluation.truth import MAX_AREA, Truth
 
-__all__ = ["evaluate_overlaps", "match", "precision_recall"]
-
-Overlaps = Callable[[Problem, slice, slice], np.ndarray]
-"""IoU of the detections and the objects of an image and class [n, m]."""
+__all__ = ["Sides", "find_matches"]
 
 
-def match(
-    overlaps: np.ndarray, thresholds: np.ndarray, ignored: np.ndarray, crowd: np.ndarray
-) -> np.ndarray:
-    """Give each detection, best score first, the free object that it overlaps most.
+@dataclass(frozen=True)
+class Sides:
+    """Detections and ground truths by pair; detections then by falling score.
 
-    As in `lvis.LVISEval.evaluate_img` and `COCOeval.evaluateImg`: an object that counts goes before
-    one that is ignored, of equal IoUs the later object is taken, and a crowd is never used up.
+    Attributes:
+        truth: the ground truth.
+        task: ``"bbox"`` or ``"segm"``.
+        columns: N detections that are evaluated.
+        pairs: pair of each detection [N].
+        counts: whether a detection that matches nothing is a false positive [N].
+        truth_positions: position of each ground truth in `truth` [G].
+        truth_pairs: pair of each ground truth [G].
+        ignored: whether a ground truth is ignored, and what matches it [G].
+        crowd: whether a ground truth takes any number of detections [G].
+    """
+
+    truth: Truth
+    task: str
+    columns: DetectionColumns
+    pairs: np.ndarray
+    counts: np.ndarray
+    truth_positions: np.ndarray
+    truth_pairs: np.ndarray
+    ignored: np.ndarray
+    crowd: np.ndarray
+
+    @classmethod
+    def of(cls, truth: Truth, columns: DetectionColumns, areas: np.ndarray, task: str) -> Sides:
+        """Sort both sides.
+
+        Args:
+            truth: the ground truth.
+            columns: the detections that are evaluated, see `Truth.evaluated`.
+            areas: their areas in pixels [N].
+            task: ``"bbox"`` or ``"segm"``.
+        """
+        pairs = truth.pairs_of_columns(columns)
+        order = np.lexsort((-columns.scores, pairs))
+        positions = np.argsort(truth.pairs, kind="stable")
+        counts = (areas <= MAX_AREA) & truth.is_exhaustive(pairs)
+        return cls(
+            truth,
+            task,
+            columns.reordered(order),
+            pairs[order],
+            counts[order],
+            positions,
+            truth.pairs[positions],
+            truth.ignored[positions],
+            truth.crowd[positions],
+        )
+
+    def match(self, overlaps: Overlaps, iou_thresholds: np.ndarray) -> np.ndarray:
+        """Ground truth that each detection takes at each threshold, or -1 [T, N]."""
+        return match(overlaps, self.pairs, self.ignored, self.crowd, iou_thresholds)
+
+
+def find_matches(
+    sides: Sides,
+    iou_thresholds: np.ndarray,
+    change_overlaps: Callable[[Overlaps, Sides], Overlaps] | None = None,
+) -> Matches:
+    """Match detections to ground truth over all areas, bit for bit as the APIs.
 
     Args:
-        overlaps: IoU of detections, by falling score, and objects [n, m].
-        thresholds: least IoU of a match [T].
-        ignored: whether each object is ignored, under each of A conditions [A, m].
-        crowd: whether each object takes any number of detections [m].
-
-    Returns:
-        Object of each detection, -1 for none [A, T, n].
+        sides: both sides.
+        iou_thresholds: [T].
+        change_overlaps: other overlaps than by the boxes or masks, from those.
     """
-    num_found, num_truth = overlaps.shape
-    matches = np.full((len(ignored), len(thresholds), num_found), -1, dtype=np.int32)
-    least = np.minimum(thresholds, 1 - 1e-10)
-    if num_truth == 0 or len(least) == 0:
-        return matches
-    free = np.ones((len(ignored), len(thresholds), num_truth), dtype=bool)
-    for n in np.flatnonzero(overlaps.max(axis=1) >= least.min()):
-        rank = np.empty(num_truth, dtype=np.int64)
-        rank[np.argsort(overlaps[n], kind="stable")] = np.arange(num_truth)
-        preference = (rank + num_truth * ~ignored)[:, None]
-        possible = free & (overlaps[n] >= least[:, None])
-        best = np.where(possible, preference, -1).argmax(axis=2)
-        a, t = np.nonzero(possible.any(axis=2))
-        matches[a, t, n] = best[a, t]
-        free[a, t, best[a, t]] = crowd[best[a, t]]
-    return matches
-
-
-def precision_recall(
-    tp: np.ndarray, fp: np.ndarray, num_truth: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Interpolate precision as both APIs accumulate it.
-
-    Args:
-        tp: whether each detection, by falling score, is a true positive [..., n].
-        fp: whether each is a false positive [..., n]; one that is neither does not count.
-        num_truth: objects that count, at least 1.
-
-    Returns:
-        Precision at 101 recalls [..., R] and final recall [...].
-    """
-    tp_sum, fp_sum = (np.cumsum(x, axis=-1, dtype=np.float64) for x in (tp, fp))
-    precision = tp_sum / (fp_sum + tp_sum + np.spacing(1))
-    envelope = np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
-    recall = tp_sum / num_truth
-    shape = tp.shape[:-1]
-    points = np.zeros((*shape, len(RECALL_THRESHOLDS)))
-    for row in np.ndindex(shape):
-        first = np.searchsorted(recall[row], RECALL_THRESHOLDS)
-        reached = first < tp.shape[-1]
-        points[row][reached] = envelope[row][first[reached]]
-    return points, recall[..., -1] if tp.shape[-1] else np.zeros(shape)
-
-
-def evaluate_overlaps(problem: Problem, overlaps: Overlaps) -> Evaluation:
-    """Evaluate a problem by any IoU, as its API would with that IoU.
-
-    Args:
-        problem: detections and ground truth.
-        overlaps: the IoU; it is asked for each image and class that has both.
-
-    Returns:
-        The API's arrays, over `IOU_THRESHOLDS` and `AREA_RANGES`.
-    """
-    found, truth, num_classes = problem.found, problem.truth, len(problem.category_ids)
-    truth_ignored = _outside(truth.area) | truth.ignored
-    tp, fp = _outcomes(problem, overlaps, truth_ignored)
-    shape = len(IOU_THRESHOLDS), len(RECALL_THRESHOLDS), num_classes, len(AREA_RANGES)
-    precision = np.full(shape, -1.0)
-    recall = np.full((shape[0], *shape[2:]), -1.0)
-    found_bounds, truth_bounds = (
-        np.searchsorted(o.class_index, np.arange(num_classes + 1)) for o in (found, truth)
+    truth, pairs, num_images = sides.truth, sides.pairs, len(sides.truth.image_ids)
+    overlaps = find_overlaps(
+        pairs,
+        sides.truth_pairs,
+        partial(sides.columns.shapes, sides.task),
+        truth.shapes(sides.task, sides.truth_positions),
+        sides.crowd,
+        min(iou_thresholds.min(), 1 - 1e-10),
     )
-    for k in range(num_classes):
-        order = np.arange(*found_bounds[k : k + 2])
-        order = order[np.argsort(-found.score[order], kind="stable")]
-        num_truth = np.sum(~truth_ignored[:, slice(*truth_bounds[k : k + 2])], axis=1)
-        for a in np.flatnonzero(num_truth):
-            curve = precision_recall(tp[a][:, order], fp[a][:, order], num_truth[a])
-            precision[:, :, k, a], recall[:, k, a] = curve
-    return Evaluation(precision, recall, IOU_THRESHOLDS)
-
-
-def _outcomes(
-    problem: Problem, overlaps: Overlaps, truth_ignored: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """True and false positives in each area range, at each IoU threshold [A, T, N]."""
-    found, truth = problem.found, problem.truth
-    matched = np.zeros((len(AREA_RANGES), len(IOU_THRESHOLDS), len(found)), dtype=bool)
-    counts = np.repeat(~(_outside(found.area) | found.ignored)[:, None], matched.shape[1], axis=1)
-    for dets, gts in problem.cells():
-        ignored = truth_ignored[:, gts]
-        object_of = match(overlaps(problem, dets, gts), IOU_THRESHOLDS, ignored, truth.crowd[gts])
-        hit = matched[..., dets] = object_of >= 0
-        of_object = np.take_along_axis(ignored[:, None], np.maximum(object_of, 0), axis=2)
-        counts[..., dets] = np.where(hit, ~of_object, counts[..., dets])
-    return matched & counts, ~matched & counts
-
-
-def _outside(area: np.ndarray) -> np.ndarray:
-    """Whether each object is outside of each area range [A, n]."""
-    return (area < AREA_RANGES[:, :1]) | (area > AREA_RANGES[:, 1:])
+    if change_overlaps is not None:
+        overlaps = change_overlaps(overlaps, sides)
+    taken = sides.match(overlaps, iou_thresholds)
+    gt_pairs, gt_counts = np.unique(sides.truth_pairs[~sides.ignored], return_counts=True)
+    ignored = np.append(sides.ignored, False)[taken]
+    return Matches(
+        image_ids=truth.image_ids,
+        category_ids=truth.category_ids,
+        image_index=(pairs % num_images).astype(np.int32),
+        class_index=(pairs // num_images).astype(np.int32),
+        score=sides.columns.scores,
+        matched=taken >= 0,
+        ignored=np.where(taken >= 0, ignored, ~sides.counts),
+        gt_image_index=(gt_pairs % num_images).astype(np.int32),
+        gt_class_index=(gt_pairs // num_images).astype(np.int32),
+        gt_count=gt_counts.astype(np.int32),
+    )

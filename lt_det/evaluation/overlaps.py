@@ -1,4 +1,4 @@
-"""Which detections overlap which ground truth, and the matching of the LVIS API on it."""
+"""Which detections overlap which ground truth, and the matching of the official APIs on it."""
 
 from __future__ import annotations
 
@@ -32,15 +32,18 @@ def find_overlaps(
     truth_pairs: np.ndarray,
     detections: Callable[[slice], Any],
     truths: Sequence[Any],
+    crowd: np.ndarray,
     least_iou: float,
 ) -> Overlaps:
     """Overlaps of at least `least_iou`.
 
     Args:
-        detection_pairs: (image, class) pair of each detection, as a rising number [N].
+        detection_pairs: (image, class) pair of each detection, as a rising number [N]; an image
+            in place of a pair gives the overlaps between classes, too.
         truth_pairs: pair of each ground truth, rising [G].
         detections: gives boxes [n, 4] or run-length codes [n] of a slice of the detections.
         truths: boxes [G, 4] or run-length codes [G].
+        crowd: ground truths with which the share of the detection inside counts as IoU [G].
         least_iou: smallest IoU of interest.
     """
     pairs, starts, counts = np.unique(truth_pairs, return_index=True, return_counts=True)
@@ -50,8 +53,9 @@ def find_overlaps(
     spans = (a[present].tolist() for a in (first, last, starts, counts))
     found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
     for begin, end, start, count in zip(*spans, strict=True):
+        here = slice(start, start + count)
         ious = mask_utils.iou(
-            detections(slice(begin, end)), truths[start : start + count], [0] * count
+            detections(slice(begin, end)), truths[here], crowd[here].astype(np.uint8)
         )
         rows, columns = np.nonzero(ious >= least_iou)
         if len(rows):
@@ -63,9 +67,10 @@ def match(
     overlaps: Overlaps,
     detection_pairs: np.ndarray,
     ignored: np.ndarray,
+    crowd: np.ndarray,
     iou_thresholds: np.ndarray,
 ) -> np.ndarray:
-    """Match detections to ground truth as `lvis.LVISEval.evaluate_img` does.
+    """Match detections to ground truth as `lvis.LVISEval.evaluate_img` and pycocotools do.
 
     By falling score, a detection takes the free ground truth of the largest IoU, of equal ones the
     last; one that is ignored only if there is no other.
@@ -74,6 +79,7 @@ def match(
         overlaps: between detections by pair, then falling score, and ground truths by pair.
         detection_pairs: (image, class) pair of each detection, rising [N].
         ignored: whether a ground truth is ignored [G].
+        crowd: whether a ground truth stays free [G].
         iou_thresholds: [T].
 
     Returns:
@@ -94,7 +100,7 @@ def match(
         rows, columns = np.nonzero(best >= 0)
         chosen = truths[best[rows, columns]]
         taken[rows, detections[part][starts][columns]] = chosen
-        free[rows, chosen] = False
+        free[rows, chosen] = crowd[chosen]
     return taken
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from lt_det.evaluation.bootstrap import average_precision
 from lt_det.evaluation.matches import Matches
-from lt_det.evaluation.matching import precision_recall
 
 __all__ = ["pooled_average_precision"]
 
@@ -25,14 +27,20 @@ def pooled_average_precision(matches: Matches, classes: np.ndarray) -> float:
     Returns:
         Mean precision over all IoU and recall thresholds in percent; NaN without ground truth.
     """
-    num_truth = int(matches.gt_count[classes[matches.gt_class_index]].sum())
-    if num_truth == 0:
-        return float("nan")
-    chosen = np.flatnonzero(classes[matches.class_index])
+    dets = np.flatnonzero(classes[matches.class_index])
+    pairs = np.flatnonzero(classes[matches.gt_class_index])
     # Equal scores rank by image, then class, as in the released code.
-    order = np.lexsort(
-        (matches.class_index[chosen], matches.image_index[chosen], -matches.score[chosen])
+    dets = dets[np.argsort(matches.image_index[dets], kind="stable")]
+    as_one = replace(
+        matches,
+        category_ids=np.zeros(1, dtype=np.int64),
+        image_index=matches.image_index[dets],
+        class_index=np.zeros_like(dets),
+        score=matches.score[dets],
+        matched=matches.matched[:, dets],
+        ignored=matches.ignored[:, dets],
+        gt_image_index=matches.gt_image_index[pairs],
+        gt_class_index=np.zeros_like(pairs),
+        gt_count=matches.gt_count[pairs],
     )
-    matched, counted = (m[:, chosen[order]] for m in (matches.matched, ~matches.ignored))
-    points, _ = precision_recall(matched & counted, ~matched & counted, num_truth)
-    return 100 * float(points.mean())
+    return average_precision(as_one)[0].item()

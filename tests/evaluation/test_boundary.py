@@ -9,12 +9,17 @@ import pytest
 from federated_problems import random_problem
 from lvis import LVISEval, LVISResults
 from pycocotools.cocoeval import COCOeval
+from test_matching import assert_equal
 from toy import random_set
-from toy_problems import problem_of
+from toy_sides import sides_of
 
-from lt_det.evaluation.boundary import Boundary, boundary_iou, evaluate_boundary
+from lt_det.evaluation.bootstrap import average_precision
+from lt_det.evaluation.boundary import Boundary, boundary_iou, boundary_overlaps
 from lt_det.evaluation.coco_api import COCOGroundTruth
+from lt_det.evaluation.group_metrics import IOU_THRESHOLDS
 from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
+from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.matching import find_matches
 
 
 def slow_boundary(rle, dilation):
@@ -54,6 +59,14 @@ def slow_api(base, dilation):
         computeIoU = compute_iou
 
     return Eval
+
+
+def boundary_matches(path, records, cap=-1, data_format="lvis", dilation=0.02):
+    def change(overlaps, sides):
+        return boundary_overlaps(overlaps, sides, dilation)
+
+    sides = sides_of(path, records, "segm", cap, data_format)
+    return find_matches(sides, IOU_THRESHOLDS, change)
 
 
 def blob(rng, height=60, width=80):
@@ -99,7 +112,7 @@ def test_equal_to_the_lvis_api_with_the_slow_definition(dilation, tmp_path):
         if not records:
             continue
         path = toy.write(tmp_path / "gt.json")
-        found = evaluate_boundary(problem_of(path, records, "segm", cap), dilation)
+        found = boundary_matches(path, records, cap, dilation=dilation)
         truth = LVISGroundTruth(path)
         masks = run_lvis_eval(truth, copy.deepcopy(records), "segm", cap)
         truth = LVISGroundTruth(path)
@@ -107,10 +120,8 @@ def test_equal_to_the_lvis_api_with_the_slow_definition(dilation, tmp_path):
             truth, LVISResults(truth, copy.deepcopy(records), cap), "segm"
         )
         run.evaluate()
-        run.accumulate()
-        np.testing.assert_array_equal(found.precision, run.eval["precision"])
-        np.testing.assert_array_equal(found.recall, run.eval["recall"])
-        lower += (found.precision < masks.eval["precision"]).any()
+        assert_equal(found, Matches.from_lvis_eval(run))
+        lower += (found.matched < Matches.from_lvis_eval(masks).matched).any()
     assert lower > 10
 
 
@@ -120,23 +131,21 @@ def test_equal_to_pycocotools_with_the_slow_definition_and_crowds(tmp_path):
         if not records:
             continue
         path = toy.write(tmp_path / "gt.json")
-        found = evaluate_boundary(problem_of(path, records, "segm", cap, "coco"), 0.02)
+        found = boundary_matches(path, records, cap, "coco")
         truth = COCOGroundTruth(path)
         run = slow_api(COCOeval, 0.02)(truth, truth.loadRes(copy.deepcopy(records)), "segm")
         run.params.maxDets = [cap]
         run.evaluate()
-        run.accumulate()
-        np.testing.assert_array_equal(found.precision, run.eval["precision"][..., -1])
-        np.testing.assert_array_equal(found.recall, run.eval["recall"][..., -1])
+        assert_equal(found, Matches.from_coco_eval(run))
 
 
 def test_a_boundary_as_wide_as_the_picture_is_the_mask(tmp_path):
     toy, records, cap = random_problem(7, "segm")
     path = toy.write(tmp_path / "gt.json")
-    found = evaluate_boundary(problem_of(path, records, "segm", cap), 2.0)
-    run = run_lvis_eval(LVISGroundTruth(path), copy.deepcopy(records), "segm", cap)
-    assert run.eval["precision"].max() > 0
-    np.testing.assert_array_equal(found.precision, run.eval["precision"])
+    found = boundary_matches(path, records, cap, dilation=2)
+    expected = run_lvis_eval(LVISGroundTruth(path), copy.deepcopy(records), "segm", cap)
+    assert found.matched.any()
+    assert_equal(found, Matches.from_lvis_eval(expected))
 
 
 def test_the_truth_itself_has_ap_100(tmp_path):
@@ -149,6 +158,5 @@ def test_the_truth_itself_has_ap_100(tmp_path):
         rle["counts"] = rle["counts"].decode()
         kept = {key: a[key] for key in ("image_id", "category_id")}
         records.append(kept | {"score": 1.0, "segmentation": rle})
-    precision = evaluate_boundary(problem_of(path, records, "segm")).precision[..., 0]
-    assert (precision > -1).any()
-    np.testing.assert_allclose(precision[precision > -1], 1, rtol=1e-12)
+    ap = average_precision(boundary_matches(path, records))
+    np.testing.assert_allclose(ap, 100, rtol=1e-12)

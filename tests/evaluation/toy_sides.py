@@ -1,0 +1,25 @@
+"""Both sides of an evaluation, from an annotation file and result records."""
+
+from federated_problems import columns_of
+
+from lt_det.evaluation.coco_api import COCOGroundTruth
+from lt_det.evaluation.exhaustive import ExhaustiveTruth
+from lt_det.evaluation.federated import FederatedTruth
+from lt_det.evaluation.lvis_api import LVISGroundTruth
+from lt_det.evaluation.matching import Sides
+
+_FORMATS = {
+    "lvis": (LVISGroundTruth, FederatedTruth),
+    "coco": (COCOGroundTruth, ExhaustiveTruth),
+}
+
+
+def sides_of(
+    path: str, records: list[dict], task: str = "bbox", cap: int = -1, data_format: str = "lvis"
+) -> Sides:
+    """What the API of a format evaluates."""
+    read, build = _FORMATS[data_format]
+    ground_truth = read(path)
+    truth = build(ground_truth)
+    columns = columns_of(records, ground_truth, task)
+    return Sides.of(truth, *truth.evaluated(columns, task, cap), task)
