@@ -16,6 +16,7 @@ from lt_det.data.lvis_builtin import extend_lvis_metadata
 from lt_det.data.openmoji import register_all_openmoji
 from lt_det.data.samplers import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY
 from lt_det.evaluation.backends import check_backend
+from lt_det.evaluation.metric_options import MetricOptions
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY
 from lt_det.modeling.build import LOSS_SUFFIX
 from lt_det.modeling.calibration import CALIBRATION_REGISTRY, CALIBRATION_SUFFIX
@@ -116,6 +117,15 @@ def add_lt_det_config(cfg: CfgNode) -> None:
     # Who evaluates LVIS-format sets, with the same numbers: "hotcoco", where it is installed, or
     # "lvis", the official API.
     cfg.TEST.LVIS_BACKEND = "hotcoco"
+    # Groups of classes of your own: a JSON object, category id -> name, see docs/evaluation.md.
+    cfg.TEST.GROUPS_FILE = ""
+    # AP_fixed and AP_pool: over the best so many detections of each class of a test set (10000 in
+    # the paper), for which the model keeps all above MODEL.ROI_HEADS.SCORE_THRESH_TEST. 0 is none.
+    cfg.TEST.DETECTIONS_PER_CLASS = 0
+    # Boundary AP: width of a boundary as a share of the image's diagonal (0.02 in the paper).
+    cfg.TEST.BOUNDARY_DILATION = 0.0
+    # Shares of the kinds of errors and confused classes, into diagnostics.json.
+    cfg.TEST.ERROR_ANALYSIS = True
     # Write the detections, too, in the result format of LVIS and COCO: about 500 bytes each.
     cfg.TEST.SAVE_PREDICTIONS = False
 
@@ -128,6 +138,7 @@ def check_config(cfg: CfgNode) -> None:
     """
     check_group_thresholds(cfg.DATASETS.GROUP_THRESHOLDS)
     check_backend(cfg.TEST.LVIS_BACKEND)
+    MetricOptions.from_config(cfg)
     if cfg.SOLVER.AMP.PRECISION not in ("float16", "bfloat16"):
         raise ValueError(
             "Expected SOLVER.AMP.PRECISION to be 'float16' or 'bfloat16', but got "

@@ -3,6 +3,7 @@
 
 python tools/evaluate.py --predictions results.json --ground-truth val.json [--output DIR]
     [--compare other_results.json] [--train train.json [--group-thresholds 10 100]]
+    [--ap-fixed] [--boundary]
 
 Prints AP by rare, common and frequent classes, and with --compare the paired difference to another
 results file. Needs no model, no registered data set and no GPU.
@@ -17,6 +18,7 @@ from detectron2.utils.logger import setup_logger
 
 from lt_det.evaluation.evaluators import EVALUATORS
 from lt_det.evaluation.file_evaluation import evaluate_files, evaluator_of_files
+from lt_det.evaluation.metric_options import MetricOptions
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -42,7 +44,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     groups = parser.add_mutually_exclusive_group()
     groups.add_argument(
-        "--groups", metavar="JSON", help="{category id: rare, common or frequent} of all categories"
+        "--groups",
+        metavar="JSON",
+        help="{category id: rare, common or frequent, or names of your own} of all categories",
     )
     groups.add_argument(
         "--group-thresholds",
@@ -51,6 +55,24 @@ def parse_args(argv=None) -> argparse.Namespace:
         metavar=("RARE", "COMMON"),
         help="image counts in --train that end the rare and the common group (default: the "
         "frequency of an LVIS-format file; 10 100 for others)",
+    )
+    parser.add_argument(
+        "--ap-fixed",
+        type=int,
+        nargs="?",
+        const=10_000,
+        default=0,
+        metavar="N",
+        help="AP_fixed and AP_pool over the best N detections of each class (%(const)s)",
+    )
+    parser.add_argument(
+        "--boundary",
+        type=float,
+        nargs="?",
+        const=0.02,
+        default=0.0,
+        metavar="DILATION",
+        help="boundary AP, with boundaries of this share of the image's diagonal (%(const)s)",
     )
     return parser.parse_args(argv)
 
@@ -66,6 +88,9 @@ def main(argv=None) -> int:
             groups_file=args.groups,
             train_file=args.train,
             thresholds=args.group_thresholds,
+            options=MetricOptions(
+                detections_per_class=args.ap_fixed, boundary_dilation=args.boundary
+            ),
         )
         evaluate_files(evaluator, args.predictions, args.compare, output_dir=args.output)
     except (OSError, ValueError) as error:

@@ -32,6 +32,7 @@ from lt_det.engine.finite import save_on_failure
 from lt_det.engine.freeze import FrozenModulesInEval, FrozenProposals, freeze_parameters
 from lt_det.engine.meta_trainer import MetaTrainer, build_meta_step
 from lt_det.evaluation.evaluators import EVALUATORS
+from lt_det.evaluation.metric_options import MetricOptions
 from lt_det.modeling.box_predictor import box_predictors
 
 __all__ = ["LTTrainer", "initialize_from_weights"]
@@ -192,7 +193,7 @@ class LTTrainer(DefaultTrainer):
 
         LVIS-format sets have the groups of their annotation file, unless
         ``DATASETS.GROUP_THRESHOLDS`` differ from LVIS's. Otherwise, and for COCO-format sets,
-        groups follow from the model's class statistics.
+        groups follow from the model's class statistics. ``TEST.GROUPS_FILE`` has others.
 
         Raises:
             ValueError: if the set is of another format, or the groups need class statistics and
@@ -212,7 +213,9 @@ class LTTrainer(DefaultTrainer):
             output_dir=os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name),
             groups=_groups(cfg, evaluator_type, stats),
             class_stats=stats,
+            groups_file=cfg.TEST.GROUPS_FILE or None,
             save_predictions=cfg.TEST.SAVE_PREDICTIONS,
+            options=MetricOptions.from_config(cfg),
             **options,
         )
 

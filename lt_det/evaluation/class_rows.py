@@ -1,7 +1,10 @@
 """One row a class, and what callers say of classes, in the API's order of category ids."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,6 +29,54 @@ class Classes:
     category_ids: Sequence[int]
     class_of: Sequence[int | None]
     names: Sequence[str]
+
+    @classmethod
+    def of(
+        cls,
+        json_file: str,
+        categories: Mapping[int, Mapping],
+        metadata: Any,
+        is_registered: bool,
+    ) -> Classes:
+        """Those of an annotation file.
+
+        Args:
+            json_file: the file.
+            categories: id -> category.
+            metadata: of the data set.
+            is_registered: without ``thing_dataset_id_to_contiguous_id``, a class is category id - 1
+                in a registered set, as in Detectron2's own LVIS sets, else the id's position.
+        """
+        ids = sorted(categories)
+        id_map = metadata.get("thing_dataset_id_to_contiguous_id")
+        if id_map is None:
+            id_map = {i: i - 1 if is_registered else n for n, i in enumerate(ids)}
+        class_of = [id_map.get(i) for i in ids]
+        names = [categories[i].get("name", str(i)) for i in ids]
+        if (known := metadata.get("thing_classes")) is not None:
+            names = [n if c is None else known[c] for n, c in zip(names, class_of, strict=True)]
+        return cls(json_file, ids, class_of, names)
+
+    @cached_property
+    def category_of(self) -> dict[int, int]:
+        """Contiguous class -> category id, of the classes that the file has."""
+        pairs = zip(self.class_of, self.category_ids, strict=True)
+        return {c: i for c, i in pairs if c is not None}
+
+    def check_known(self, image_id: int, classes: np.ndarray) -> None:
+        """Refuse detections of classes [N] that the file does not have.
+
+        Raises:
+            ValueError: naming them.
+        """
+        known = self.category_of
+        unknown = set(classes.tolist()) - known.keys()
+        if unknown:
+            raise ValueError(
+                f"image {image_id}: predicted classes {sorted(unknown)[:5]} have no category in "
+                f"'{self.json_file}', which has {len(known)}. Check MODEL.ROI_HEADS.NUM_CLASSES "
+                "and the data set's metadata."
+            )
 
     def groups(self, groups: np.ndarray) -> np.ndarray:
         """Group index of each category [K], from those of the classes [C]; -1 for none.

@@ -6,6 +6,7 @@ import numpy as np
 
 from lt_det.evaluation.coco_api import COCOGroundTruth, run_coco_eval
 from lt_det.evaluation.columns import DetectionColumns
+from lt_det.evaluation.exhaustive import ExhaustiveTruth
 from lt_det.evaluation.group_evaluator import GroupEvaluator
 from lt_det.evaluation.group_metrics import Evaluation
 from lt_det.evaluation.matches import Matches
@@ -28,9 +29,15 @@ class LTCOCOEvaluator(GroupEvaluator):
     def _read_ground_truth(self, path: str) -> COCOGroundTruth:
         return COCOGroundTruth(path)
 
-    def _run_api(self, detections: DetectionColumns, task: str) -> tuple[Evaluation, Matches]:
+    def _read_truth(self) -> ExhaustiveTruth:
+        return ExhaustiveTruth(self._ground_truth)
+
+    def _run_api(
+        self, detections: DetectionColumns, task: str, max_dets: int
+    ) -> tuple[Evaluation, Matches]:
         records = list(detections.records(task))
-        run = run_coco_eval(self._ground_truth, records, task, self._max_dets_per_image)
+        max_dets = max_dets if max_dets >= 0 else len(records)
+        run = run_coco_eval(self._ground_truth, records, task, max_dets)
         # The last axis is the cap; the last one is the largest.
         arrays = run.eval["precision"][..., -1], run.eval["recall"][..., -1]
         return Evaluation(*arrays, run.params.iouThrs), Matches.from_coco_eval(run)

@@ -23,6 +23,12 @@ PIECE_BYTES = 1 << 26
 COLUMNS = {"bbox": "boxes", "segm": "rles"}
 """What of `ImageDetections` each task evaluates."""
 
+_ADVICE_WITHOUT = {
+    "bbox": "task 'bbox' needs boxes with all detections, and some have none. Use tasks=('segm',).",
+    "segm": "task 'segm' needs pred_masks with all detections, and some have none. Use a model "
+    "with masks (MODEL.MASK_ON) or tasks=('bbox',).",
+}
+
 
 class ImageDetections(NamedTuple):
     """Detections of one image.
@@ -74,6 +80,15 @@ class ImageDetections(NamedTuple):
         classes = instances.pred_classes.numpy().astype(np.int32)
         return cls(image_id, image_size, classes, scores, boxes.numpy(), rles)
 
+    def take(self, positions: np.ndarray) -> "ImageDetections":
+        """The detections at `positions` [M]."""
+        return self._replace(
+            classes=self.classes[positions],
+            scores=self.scores[positions],
+            boxes=None if self.boxes is None else self.boxes[positions],
+            rles=None if self.rles is None else [self.rles[i] for i in positions.tolist()],
+        )
+
     def to_lvis(self, category_of: Mapping[int, int], tasks: Iterable[str]) -> list[dict[str, Any]]:
         """Build the API's result dicts, new ones each time because the API writes into them.
 
@@ -102,6 +117,21 @@ def tasks_of(detections: Sequence[ImageDetections]) -> tuple[str, ...]:
         for task, column in COLUMNS.items()
         if any(getattr(d, column) is not None for d in detections)
     )
+
+
+def resolve_tasks(
+    detections: Sequence[ImageDetections], tasks: Sequence[str] | None
+) -> tuple[str, ...]:
+    """The tasks to evaluate: those asked for, or what the detections carry.
+
+    Raises:
+        ValueError: if detections lack what a task needs.
+    """
+    tasks = tuple(tasks or tasks_of(detections))
+    for task in tasks:
+        if any(getattr(d, COLUMNS[task]) is None and len(d.scores) for d in detections):
+            raise ValueError(_ADVICE_WITHOUT[task])
+    return tasks
 
 
 def write_predictions(

@@ -8,6 +8,7 @@ import numpy as np
 
 from lt_det.evaluation.bootstrap import average_precision
 from lt_det.evaluation.errors import BACKGROUND, BOTH, CLASS, DUPLICATE, LOCATION, Errors
+from lt_det.evaluation.group_metrics import mean_present
 from lt_det.evaluation.matches import Matches
 from lt_det.evaluation.matching import Sides
 
@@ -68,7 +69,9 @@ def error_shares(
     counts = ~np.isnan(base)
     return {
         name: {
-            error: max(_mean(ap[members & counts]) - _mean(base[members & counts]), 0.0)
+            error: max(
+                mean_present(ap[members & counts]) - mean_present(base[members & counts]), 0.0
+            )
             for error, ap in fixed.items()
         }
         for name, members in groups.items()
@@ -118,8 +121,3 @@ def _average_precision(
         gt_count=gt_count,
     )
     return average_precision(matches)
-
-
-def _mean(values: np.ndarray) -> float:
-    present = values[~np.isnan(values)]
-    return float(present.mean()) if present.size else float("nan")

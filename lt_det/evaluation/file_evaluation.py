@@ -15,9 +15,10 @@ from lt_det.data.annotation_file import contiguous_classes, naming_the_file, rea
 from lt_det.evaluation.bootstrap import bootstrap_difference
 from lt_det.evaluation.detections import ImageDetections, tasks_of
 from lt_det.evaluation.evaluators import EVALUATORS, format_of
-from lt_det.evaluation.file_groups import read_groups, training_stats
+from lt_det.evaluation.file_groups import training_stats
 from lt_det.evaluation.group_evaluator import GroupEvaluator
 from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.metric_options import MetricOptions
 from lt_det.evaluation.report import RESULTS_FILE, TASK_NAMES, atomic_text, nan_to_null
 from lt_det.evaluation.study_report import differences_table
 
@@ -88,6 +89,7 @@ def evaluator_of_files(
     groups_file: str | os.PathLike | None = None,
     train_file: str | os.PathLike | None = None,
     thresholds: Sequence[int] | None = None,
+    options: MetricOptions | None = None,
 ) -> GroupEvaluator:
     """Build the evaluator of an annotation file.
 
@@ -99,6 +101,7 @@ def evaluator_of_files(
         train_file: annotation file of the training set; its counts go into ``per_class.csv``.
         thresholds: image counts in `train_file` that end the rare and the common group; default:
             LVIS's ``frequency``, and 10 and 100 for the COCO format.
+        options: further metrics; default `MetricOptions`.
 
     Raises:
         FileNotFoundError: if a file does not exist.
@@ -120,12 +123,16 @@ def evaluator_of_files(
         )
     data_format = data_format or format_of(content)
     stats = training_stats(train_file, category_ids) if train_file else None
-    if groups_file:
-        groups = read_groups(groups_file, category_ids)
-    else:
-        groups = _groups_by_counts(stats, thresholds, data_format, len(category_ids))
+    groups = _groups_by_counts(stats, thresholds, data_format, len(category_ids))
+    if groups is not None and not groups_file and (groups < 0).all():
+        logger.warning("APr, APc and APf stay empty without groups: give --groups or --train.")
     return EVALUATORS[data_format].from_file(
-        path, distributed=False, groups=groups, class_stats=stats
+        path,
+        distributed=False,
+        groups=groups,
+        groups_file=groups_file,
+        class_stats=stats,
+        options=options,
     )
 
 
@@ -142,7 +149,6 @@ def _groups_by_counts(
         return None
     if stats is not None:
         return stats.groups()
-    logger.warning("APr, APc and APf stay empty without groups: give --groups or --train.")
     return np.full(num_classes, -1)
 
 

@@ -21,37 +21,44 @@ from lt_det.data.json_file import load_json
 
 __all__ = ["read_groups", "training_stats"]
 
+# They have a meaning of their own in the results' keys.
+_RESERVED = ("all", "boundary", "fixed", "pool")
 
-def read_groups(path: str | os.PathLike, category_ids: Sequence[Any]) -> np.ndarray:
+
+def read_groups(path: str | os.PathLike, category_ids: Sequence[Any]) -> dict[str, np.ndarray]:
     """Read the group of every class.
 
     Args:
-        path: JSON object, category id -> ``"rare"``, ``"common"`` or ``"frequent"``.
+        path: JSON object, category id -> ``"rare"``, ``"common"`` or ``"frequent"``, or names of
+            your own for all.
         category_ids: all category ids of the ground truth, in the order of the classes.
 
     Returns:
-        Index into `GROUP_NAMES` of each class [K].
+        Name -> whether each class is in the group [K]: the three, or your own by name.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: with all categories that are missing, unknown, or of another group.
+        ValueError: with all categories that are missing, unknown, or of a bad group.
     """
     try:
         group_of = load_json(path)
     except FileNotFoundError:
         raise FileNotFoundError(
             f"Groups file not found: {path}. Give a JSON object of category id -> one of "
-            f"{GROUP_NAMES}."
+            f"{GROUP_NAMES}, or names of your own."
         ) from None
     if not isinstance(group_of, dict):
         raise ValueError(
             f"{path} holds a {type(group_of).__name__}, expected a JSON object of category id -> "
-            f"one of {GROUP_NAMES}."
+            f"one of {GROUP_NAMES}, or names of your own."
         )
     # Keys are text in JSON.
-    names = [str(category_id) for category_id in category_ids]
-    refuse_faults(_group_faults(group_of, names), path)
-    return np.array([GROUP_NAMES.index(group_of[name]) for name in names], dtype=np.int64)
+    ids = [str(category_id) for category_id in category_ids]
+    refuse_faults(_group_faults(group_of, ids), path)
+    groups = [group_of[i] for i in ids]
+    is_frequency = set(groups) <= set(GROUP_NAMES)
+    names = GROUP_NAMES if is_frequency else sorted(set(groups))
+    return {name: np.array([group == name for group in groups]) for name in names}
 
 
 def training_stats(path: str | os.PathLike, category_ids: Sequence[Any]) -> ClassStats:
@@ -82,13 +89,18 @@ def training_stats(path: str | os.PathLike, category_ids: Sequence[Any]) -> Clas
     return ClassStats.from_dicts(records, len(ids))
 
 
-def _group_faults(group_of: Mapping[str, Any], names: Sequence[str]) -> Iterator[Fault]:
-    for name in names:
-        if name not in group_of:
-            yield Fault("category of the ground truth has no group", name)
-    known = set(names)
-    for name, group in group_of.items():
-        if name not in known:
-            yield Fault("category is not in the ground truth", name)
-        if group not in GROUP_NAMES:
-            yield Fault(f"group is none of {', '.join(GROUP_NAMES)}", f"{name}: {group!r:.40}")
+def _group_faults(group_of: Mapping[str, Any], ids: Sequence[str]) -> Iterator[Fault]:
+    for category_id in ids:
+        if category_id not in group_of:
+            yield Fault("category of the ground truth has no group", category_id)
+    known = set(ids)
+    of_frequency = any(group in GROUP_NAMES for group in group_of.values())
+    for category_id, group in group_of.items():
+        if category_id not in known:
+            yield Fault("category is not in the ground truth", category_id)
+        if of_frequency and group not in GROUP_NAMES:
+            kind = f"group is none of {', '.join(GROUP_NAMES)}, which others are"
+            yield Fault(kind, f"{category_id}: {group!r:.40}")
+        elif not (isinstance(group, str) and group.isidentifier()) or group in _RESERVED:
+            kind = f"group is no name (letters, digits, _; not {', '.join(_RESERVED)})"
+            yield Fault(kind, f"{category_id}: {group!r:.40}")

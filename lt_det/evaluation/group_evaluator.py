@@ -6,7 +6,6 @@ The numbers come from an official API, which a subclass names.
 import abc
 import logging
 import os
-import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -17,28 +16,30 @@ from detectron2.data import Metadata, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils.file_io import PathManager
 
-from lt_det.evaluation import group_metrics, report
+from lt_det.evaluation import report
+from lt_det.evaluation.class_groups import ClassGroups
 from lt_det.evaluation.class_rows import Classes
 from lt_det.evaluation.columns import DetectionColumns
+from lt_det.evaluation.detection_store import DetectionStore
 from lt_det.evaluation.detections import (
     COLUMNS,
     ImageDetections,
     gather_detections,
-    tasks_of,
+    resolve_tasks,
     write_predictions,
 )
+from lt_det.evaluation.file_groups import read_groups
 from lt_det.evaluation.ground_truth import check_masks
+from lt_det.evaluation.group_metrics import GROUP_NAMES, Evaluation
 from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.metric_options import MetricOptions
 from lt_det.evaluation.results_file import read_results_file
+from lt_det.evaluation.task_metrics import TaskMetrics
+from lt_det.evaluation.truth import Truth
 
 TASKS = tuple(COLUMNS)
+DIAGNOSTICS_FILE = "diagnostics.json"
 PREDICTIONS_FILE = "lvis_instances_results.json"
-
-_ADVICE_WITHOUT = {
-    "bbox": "task 'bbox' needs boxes with all detections, and some have none. Use tasks=('segm',).",
-    "segm": "task 'segm' needs pred_masks with all detections, and some have none. Use a model "
-    "with masks (MODEL.MASK_ON) or tasks=('bbox',).",
-}
 
 logger = logging.getLogger(__name__)
 
@@ -49,16 +50,18 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
     `evaluate` returns AP, AP50, AP75, APs/m/l, APr/c/f, AR, ARs/m/l, ARr/c/f in percent for
     ``"bbox"`` and ``"segm"``, computed by an official API. Unlike in Detectron2's evaluators, a
     metric that nothing enters is NaN (not -100), and a model that finds nothing has AP 0 (not NaN).
+    What it returns beside these, and at which cost, is the business of `MetricOptions`.
 
     With `output_dir` these files are written there: ``results.json``, ``per_class.csv``,
-    ``matches_<task>.npz`` (see `lt_det.evaluation.bootstrap`) and, if asked,
+    ``matches_<task>.npz`` (see `lt_det.evaluation.bootstrap`), ``diagnostics.json`` and, if asked,
     ``lvis_instances_results.json``, the detections in the result format of LVIS and COCO.
 
     Attributes:
         output_dir: see the constructor.
         per_class: after `evaluate`, on the main process: one dict per class.
         matches: after `evaluate`, on the main process: task -> `Matches`.
-        groups: group index of each class in the order of category ids [K].
+        diagnostics: after `evaluate`, on the main process: task -> what ``diagnostics.json`` holds.
+        class_groups: groups of the classes, in the order of category ids [K].
     """
 
     DEFAULT_MAX_DETS: int
@@ -73,7 +76,9 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         max_dets_per_image: int | None = None,
         save_predictions: bool = False,
         groups: np.ndarray | None = None,
+        groups_file: str | os.PathLike | None = None,
         class_stats: Any = None,
+        options: MetricOptions | None = None,
     ):
         """Load the ground truth.
 
@@ -89,11 +94,15 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
                 has no annotations: then they are the result.
             groups: group index of each contiguous class [C] (0 rare, 1 common, 2 frequent), if not
                 those of the annotation file.
+            groups_file: see `read_groups`; its groups replace `groups`, or are evaluated beside
+                them if they have names of their own.
             class_stats: training `ClassStats`, whose counts are added to ``per_class.csv``.
+            options: further metrics; default `MetricOptions`.
 
         Raises:
             FileNotFoundError: if the annotation file does not exist.
-            ValueError: if the file, the metadata, `tasks`, `groups` or `class_stats` is wrong.
+            ValueError: if the file, the metadata, `tasks`, `groups`, `groups_file` or
+                `class_stats` is wrong.
         """
         unknown = set(tasks or ()) - set(TASKS)
         if unknown:
@@ -101,12 +110,24 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         self._tasks = tuple(t for t in TASKS if t in tasks) if tasks else None
         self.output_dir = output_dir
         self._distributed = distributed
-        self._max_dets_per_image = max_dets_per_image or self.DEFAULT_MAX_DETS
         self._save_predictions = save_predictions
         self._load(dataset_name)
-        self.groups = self._groups_of_file() if groups is None else self._classes.groups(groups)
+        self.class_groups = self._read_groups(groups, groups_file)
+        self._metrics = TaskMetrics(
+            self._run_api,
+            self._read_truth,
+            self._classes.names,
+            self.class_groups,
+            options or MetricOptions(),
+            max_dets_per_image or self.DEFAULT_MAX_DETS,
+        )
         self._train_counts = self._classes.train_counts(class_stats)
         self.reset()
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Group index of each class in the order of category ids [K]."""
+        return self.class_groups.frequency
 
     @classmethod
     def from_file(cls, json_file: str | os.PathLike, **options: Any) -> "GroupEvaluator":
@@ -123,10 +144,14 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         """The API's data set with `imgs`, `cats`, `get_cat_ids()` and `has_annotations`."""
 
     @abc.abstractmethod
+    def _read_truth(self) -> Truth:
+        """The same data set in columns."""
+
+    @abc.abstractmethod
     def _run_api(
-        self, detections: DetectionColumns, task: str
-    ) -> tuple[group_metrics.Evaluation, Matches]:
-        """Evaluate detections by one task."""
+        self, detections: DetectionColumns, task: str, max_dets: int
+    ) -> tuple[Evaluation, Matches]:
+        """Evaluate detections by one task; a negative `max_dets` is no limit."""
 
     @abc.abstractmethod
     def _groups_of_file(self) -> np.ndarray:
@@ -134,9 +159,10 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
 
     def reset(self) -> None:
         """Forget all detections and results."""
-        self._detections: list[ImageDetections] = []
+        self._detections = DetectionStore(self._metrics.options)
         self.per_class: list[dict[str, Any]] = []
         self.matches: dict[str, Matches] = {}
+        self.diagnostics: dict[str, dict[str, Any]] = {}
 
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
         """Store the detections of a batch.
@@ -169,8 +195,8 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         Raises:
             ValueError: if a class does not fit the data set.
         """
-        self._check_classes(detections)
-        self._detections.append(detections)
+        self._classes.check_known(detections.image_id, detections.classes)
+        self._detections.add(detections)
 
     def read_results(self, path: str | os.PathLike) -> list[ImageDetections]:
         """Read a results file of any framework for `add`, each image of the data set once.
@@ -193,13 +219,13 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         Raises:
             ValueError: if masks are to be evaluated, and some are missing or cannot be read.
         """
-        detections = gather_detections(self._detections, self._distributed)
+        detections = gather_detections(self._detections.entries, self._distributed)
         if self._distributed and not comm.is_main_process():
             return {}
         if not detections:
             logger.warning("No image was processed: there is nothing to evaluate.")
             return {}
-        tasks = self._resolve_tasks(detections)
+        tasks = resolve_tasks(detections, self._tasks)
         is_test_set = not self._ground_truth.has_annotations
         if self.output_dir and (self._save_predictions or is_test_set):
             os.makedirs(self.output_dir, exist_ok=True)
@@ -224,18 +250,19 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
                 "annotation file."
             )
         self._ground_truth = self._read_ground_truth(PathManager.get_local_path(self._json_file))
-        self._category_ids = sorted(self._ground_truth.get_cat_ids())
-        id_map = metadata.get("thing_dataset_id_to_contiguous_id")
-        if id_map is None:
-            # The former as in Detectron2's own LVIS sets.
-            id_map = {i: i - 1 if is_registered else n for n, i in enumerate(self._category_ids)}
-        class_of = [id_map.get(i) for i in self._category_ids]
-        names = [self._ground_truth.cats[i].get("name", str(i)) for i in self._category_ids]
-        if (known := metadata.get("thing_classes")) is not None:
-            names = [n if c is None else known[c] for n, c in zip(names, class_of, strict=True)]
-        self._classes = Classes(self._json_file, self._category_ids, class_of, names)
-        # Other data sets may share the map: a class that this file lacks is not one to predict.
-        self._category_of = {c: i for i, c in id_map.items() if i in self._ground_truth.cats}
+        categories = self._ground_truth.cats
+        self._classes = Classes.of(self._json_file, categories, metadata, is_registered)
+        self._category_ids = self._classes.category_ids
+        self._category_of = self._classes.category_of
+
+    def _read_groups(
+        self, groups: np.ndarray | None, path: str | os.PathLike | None
+    ) -> ClassGroups:
+        named = read_groups(path, self._category_ids) if path else {}
+        if set(named) == set(GROUP_NAMES):
+            return ClassGroups(np.argmax([named[name] for name in GROUP_NAMES], axis=0))
+        known = self._groups_of_file() if groups is None else self._classes.groups(groups)
+        return ClassGroups(known, named)
 
     def _evaluate_tasks(
         self, detections: list[ImageDetections], tasks: Sequence[str]
@@ -243,18 +270,11 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         if "segm" in tasks:
             check_masks(self._ground_truth.dataset["annotations"], self._json_file)
         joined = DetectionColumns.of(detections, self._category_of)
-        results, by_class = OrderedDict(), {}
-        for task in tasks:
-            start = time.perf_counter()
-            logger.log(
-                logging.INFO if len(joined) else logging.WARNING,
-                f"Evaluating {task}: {len(joined)} detections on {len(detections)} images ...",
-            )
-            (*arrays, iou_thresholds), self.matches[task] = self._run_api(joined, task)
-            results[task] = group_metrics.summarize(*arrays, self.groups, iou_thresholds)
-            by_class[task] = group_metrics.per_class(*arrays, iou_thresholds)
-            logger.info(f"Evaluated {task} in {time.perf_counter() - start:.1f} s.")
-        self._report(results, by_class)
+        found = {task: self._metrics(joined, task) for task in tasks}
+        self.matches = {task: of_task.matches for task, of_task in found.items()}
+        self.diagnostics = {task: of_task.diagnostics for task, of_task in found.items()}
+        results = OrderedDict((task, of_task.metrics) for task, of_task in found.items())
+        self._report(results, {task: of_task.by_class for task, of_task in found.items()})
         return results
 
     def _report(self, results: dict, by_class: dict[str, dict[str, np.ndarray]]) -> None:
@@ -262,28 +282,14 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         instances = next(iter(self.matches.values())).instances_per_class()
         self.per_class = self._classes.rows(self.groups, self._train_counts, instances, by_class)
         logger.info("Results in percent:\n" + report.group_table(results))
+        logger.info("Further metrics in percent:\n" + report.further_table(results))
         logger.info("Ground truth:\n" + report.group_counts_table(self.groups, instances))
         if self.output_dir:
             report.write_results(self.output_dir, results, self.per_class)
             for task, matches in self.matches.items():
                 matches.save(os.path.join(self.output_dir, f"matches_{task}.npz"))
+            report.write_json(os.path.join(self.output_dir, DIAGNOSTICS_FILE), self.diagnostics)
             logger.info(f"Results written to '{self.output_dir}'.")
-
-    def _resolve_tasks(self, detections: list[ImageDetections]) -> tuple[str, ...]:
-        tasks = self._tasks or tasks_of(detections)
-        for task in tasks:
-            if any(getattr(d, COLUMNS[task]) is None and len(d.scores) for d in detections):
-                raise ValueError(_ADVICE_WITHOUT[task])
-        return tasks
-
-    def _check_classes(self, detections: ImageDetections) -> None:
-        unknown = set(detections.classes.tolist()) - self._category_of.keys()
-        if unknown:
-            raise ValueError(
-                f"image {detections.image_id}: predicted classes {sorted(unknown)[:5]} have no "
-                f"category in '{self._json_file}', which has {len(self._category_of)}. Check "
-                "MODEL.ROI_HEADS.NUM_CLASSES and the data set's metadata."
-            )
 
     def _warn_if_incomplete(self, detections: list[ImageDetections]) -> None:
         num_images = len(self._ground_truth.imgs)

@@ -5,7 +5,7 @@ Pure NumPy: neither Detectron2 nor the LVIS API is imported. Axes are those of t
 classes K and area ranges A (all, small, medium, large), as fractions, -1 = no ground truth.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,8 +38,9 @@ def summarize(
     recall: np.ndarray,
     groups: np.ndarray,
     iou_thresholds: Sequence[float] = IOU_THRESHOLDS,
+    others: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, float]:
-    """Compute every metric of `METRIC_NAMES`.
+    """Compute every metric of `METRIC_NAMES`, and AP and AR of other groups.
 
     The means run over the same values in the same order as the LVIS API's, so that the shared
     metrics are equal to it bit for bit.
@@ -49,6 +50,7 @@ def summarize(
         recall: final recall [T, K, A], -1 where a class has no ground truth.
         groups: group index of each class [K]: 0 rare, 1 common, 2 frequent, -1 none.
         iou_thresholds: IoU thresholds [T]; must hold 0.5 and 0.75.
+        others: name -> whether each class is in the group [K]; gives ``AP_<name>``, ``AR_<name>``.
 
     Returns:
         Metric name -> percent. A metric is NaN, not -1, when no class with ground truth enters
@@ -69,7 +71,11 @@ def summarize(
     for index, suffix in zip(members, _GROUP_SUFFIXES, strict=True):
         metrics[f"AP{suffix}"] = _mean_percent(precision[:, :, index, 0])
         metrics[f"AR{suffix}"] = _mean_percent(recall[:, index, 0])
-    return {name: metrics[name] for name in METRIC_NAMES}
+    metrics = {name: metrics[name] for name in METRIC_NAMES}
+    for name, chosen in (others or {}).items():
+        metrics[f"AP_{name}"] = _mean_percent(precision[:, :, chosen, 0])
+        metrics[f"AR_{name}"] = _mean_percent(recall[:, chosen, 0])
+    return metrics
 
 
 def per_class(
@@ -119,6 +125,12 @@ def group_means(values: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]
         total = np.nansum(chosen, axis=-1)
         means[name] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     return means
+
+
+def mean_present(values: np.ndarray) -> float:
+    """Mean of the values that are not NaN, NaN if there is none."""
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if present.size else float("nan")
 
 
 def _mean_percent(values: np.ndarray) -> float:

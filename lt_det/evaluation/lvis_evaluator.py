@@ -6,6 +6,7 @@ import numpy as np
 
 from lt_det.evaluation.backends import check_backend, log_fallback, usable_backend
 from lt_det.evaluation.columns import DetectionColumns
+from lt_det.evaluation.federated import FederatedTruth
 from lt_det.evaluation.group_evaluator import PREDICTIONS_FILE, GroupEvaluator
 from lt_det.evaluation.group_metrics import Evaluation
 from lt_det.evaluation.hotcoco_api import HotcocoRefusalError, run_hotcoco_eval
@@ -44,15 +45,19 @@ class LTLVISEvaluator(GroupEvaluator):
     def _read_ground_truth(self, path: str) -> LVISGroundTruth:
         return LVISGroundTruth(path)
 
-    def _run_api(self, detections: DetectionColumns, task: str) -> tuple[Evaluation, Matches]:
-        cap = self._max_dets_per_image
+    def _read_truth(self) -> FederatedTruth:
+        return FederatedTruth(self._ground_truth)
+
+    def _run_api(
+        self, detections: DetectionColumns, task: str, max_dets: int
+    ) -> tuple[Evaluation, Matches]:
         if usable_backend(self._backend) == "hotcoco":
             try:
-                return run_hotcoco_eval(self._ground_truth, detections, task, cap)
+                return run_hotcoco_eval(self._ground_truth, detections, task, max_dets)
             except HotcocoRefusalError as error:
                 log_fallback(str(error))
         records = list(detections.records(task))
-        run = run_lvis_eval(self._ground_truth, records, task, cap)
+        run = run_lvis_eval(self._ground_truth, records, task, max_dets)
         arrays = run.eval["precision"], run.eval["recall"]
         return Evaluation(*arrays, run.params.iou_thrs), Matches.from_lvis_eval(run)
 

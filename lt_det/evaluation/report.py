@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import numpy as np
 from tabulate import tabulate
 
-from lt_det.evaluation.group_metrics import GROUP_NAMES
+from lt_det.evaluation.group_metrics import GROUP_NAMES, METRIC_NAMES
 
 TABLE_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf", "AR")
 METHOD_METRICS = ("AP", "APr", "APc", "APf")
@@ -34,6 +34,21 @@ def group_table(results: Results) -> str:
         for task, metrics in results.items()
     ]
     return tabulate(rows, headers=("task", *TABLE_METRICS), tablefmt="pipe", stralign="right")
+
+
+def further_table(results: Results) -> str:
+    """Format what an evaluation has beside an official API's metrics, a row per metric.
+
+    Args:
+        results: the evaluation; missing and NaN metrics are shown as ``-``.
+    """
+    names = dict.fromkeys(n for metrics in results.values() for n in metrics)
+    rows = [
+        [name, *(format_percent(metrics.get(name, math.nan)) for metrics in results.values())]
+        for name in names
+        if name not in METRIC_NAMES
+    ]
+    return tabulate(rows, headers=("metric", *results), tablefmt="pipe", stralign="right")
 
 
 def group_counts_table(groups: np.ndarray, gt_per_class: np.ndarray) -> str:
@@ -116,6 +131,13 @@ def write_results(
             writer = csv.DictWriter(f, fieldnames=list(per_class[0]))
             writer.writeheader()
             writer.writerows({k: _cell(v) for k, v in row.items()} for row in per_class)
+
+
+def write_json(path: str | os.PathLike, values: Any) -> None:
+    """Write nested values atomically, NaN as null."""
+    with atomic_text(path) as f:
+        json.dump(nan_to_null(values), f, indent=2, allow_nan=False)
+        f.write("\n")
 
 
 def read_results(path: str | os.PathLike) -> dict[str, dict[str, float]]:

@@ -27,10 +27,15 @@ from lt_det.modeling.calibration import BoxCalibration, build_calibration
 from lt_det.modeling.classifiers import LinearClassifier
 
 __all__ = [
+    "NO_LIMIT",
     "LTFastRCNNOutputLayers",
     "box_predictors",
     "only_predictor",
 ]
+
+
+NO_LIMIT = -1
+"""Of detections per image."""
 
 
 class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
@@ -97,7 +102,10 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
-        """Loss and classifier from ``MODEL.ROI_BOX_HEAD``, calibration from ``TEST``."""
+        """Loss and classifier from ``MODEL.ROI_BOX_HEAD``, calibration from ``TEST``.
+
+        With ``TEST.DETECTIONS_PER_CLASS`` there is no limit per image: the evaluator has one.
+        """
         check_no_stock_loss(cfg)
         box_head = cfg.MODEL.ROI_BOX_HEAD
         arguments = super().from_config(cfg, input_shape)
@@ -106,6 +114,8 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         arguments["cls_loss"] = cls_loss
         arguments["classifier"] = build_classifier(cfg, input_size, cls_loss)
         arguments["calibration"] = build_calibration(cfg)
+        if cfg.TEST.DETECTIONS_PER_CLASS:
+            arguments["test_topk_per_image"] = NO_LIMIT
         arguments["loss_weight"] = {
             **arguments["loss_weight"],
             "loss_cls": box_head.CLS_LOSS.WEIGHT,

@@ -10,7 +10,7 @@ from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from torch import nn
 
 from lt_det.losses import BoxClsLoss
-from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
+from lt_det.modeling.box_predictor import NO_LIMIT, LTFastRCNNOutputLayers
 from lt_det.modeling.build import (
     available_class_stats,
     build_box_cls_loss,
@@ -38,7 +38,7 @@ def install_box_predictor(
     Args:
         model: changed in place.
         cfg: a yacs config after ``add_lt_det_config``; ``MODEL.ROI_BOX_HEAD.CLS_LOSS`` and
-            ``CLASSIFIER`` and ``TEST.CALIBRATION`` decide.
+            ``CLASSIFIER``, ``TEST.CALIBRATION`` and ``TEST.DETECTIONS_PER_CLASS`` decide.
         cls_loss: or, without yacs, the loss. Several predictors (cascade) get a copy each.
         classifier: with ``cls_loss``, the layer from features to logits; None is a linear one.
         calibration: with ``cls_loss``, what changes probabilities at test time; None is none.
@@ -87,6 +87,8 @@ def _from_config(cfg: CfgNode) -> Builder:
         predictor = LTFastRCNNOutputLayers.from_stock(
             stock, cls_loss, classifier, build_calibration(cfg)
         )
+        if cfg.TEST.DETECTIONS_PER_CLASS:
+            predictor.test_topk_per_image = NO_LIMIT
         predictor.loss_weight = {**predictor.loss_weight, "loss_cls": weight}
         return predictor
 
