@@ -57,7 +57,7 @@ def error_shares(
     def average_precision_50(kind: int | None, is_there: np.ndarray) -> np.ndarray:
         mended = is_mended & (errors.kind == kind)
         kept = errors.is_tp | mended | (errors.is_fp & (errors.kind != kind))
-        new_classes = np.where(mended, truth_classes[errors.target], classes)
+        new_classes = np.where(mended, np.append(truth_classes, -1)[errors.target], classes)
         return _average_precision(sides, kept, errors.is_tp | mended, new_classes, is_there)
 
     base = average_precision_50(None, ~sides.ignored)
