@@ -46,7 +46,8 @@ def error_shares(
             the mean over its classes.
 
     Returns:
-        Group -> error -> percent, for each of `ERROR_NAMES`; NaN for groups without ground truth.
+        Group -> error -> percent, for each of `ERROR_NAMES`; NaN for groups without ground truth,
+        and for misses of a group in which there is no detection.
     """
     num_images = len(sides.truth.image_ids)
     classes, truth_classes = sides.pairs // num_images, sides.truth_pairs // num_images

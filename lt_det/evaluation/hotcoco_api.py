@@ -101,6 +101,8 @@ def _evaluate_block(
     results = truth.load_res(rows, segmentation=masks)
     # None limits nothing, and marks them as limited: otherwise the evaluation would do so.
     run = hotcoco.LVISEval(truth, results.cap_detections_per_image(None), task)
+    # The limit is behind us; its own is of 300 for each image and class.
+    run.params.max_dets = [max(len(rows), 1)]
     run.evaluate()
     run.accumulate()
     accumulated = run.eval

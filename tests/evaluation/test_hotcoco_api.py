@@ -65,6 +65,18 @@ def test_negative_cap_is_none(tmp_path):
     assert_equal(toy.write(tmp_path / "gt.json"), records * 20, "bbox", -1)
 
 
+@pytest.mark.parametrize("cap", [-1, 400])
+def test_more_than_300_detections_of_a_class_in_a_picture(cap, tmp_path):
+    toy = ToyLVIS("r")
+    toy.image(1)
+    toy.box(1, 1, (10, 10, 20, 20))
+    found = {"image_id": 1, "category_id": 1}
+    records = [found | {"score": 0.9, "bbox": [60, 60, 20, 20]}] * 350
+    records.append(found | {"score": 0.1, "bbox": [10, 10, 20, 20]})
+    evaluation, _ = assert_equal(toy.write(tmp_path / "gt.json"), records, "bbox", cap)
+    assert evaluation.recall.max() == 1
+
+
 def test_inputs_are_not_changed(tmp_path):
     toy, records, cap = random_problem(2, "segm")
     ground_truth = LVISGroundTruth(toy.write(tmp_path / "gt.json"))
