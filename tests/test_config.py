@@ -21,7 +21,10 @@ ADDED = {
     "DATALOADER": {"REPEAT_CORRECTED", "CLASS_AWARE"},
     "SOLVER": {"TRAINABLE_PARAMS"},
     "SOLVER.AMP": {"PRECISION"},
-    "TEST": {"CALIBRATION", "LVIS_BACKEND", "SAVE_PREDICTIONS"},
+    "TEST": {
+        *("BOUNDARY_DILATION", "CALIBRATION", "DETECTIONS_PER_CLASS", "ERROR_ANALYSIS"),
+        *("GROUPS_FILE", "LVIS_BACKEND", "SAVE_PREDICTIONS"),
+    },
 }
 
 
@@ -70,6 +73,7 @@ def test_defaults_leave_detectron2_as_it_is(cfg):
     assert cfg.SOLVER.AMP.PRECISION == "float16"
     assert cfg.TEST.CALIBRATION.NAME == ""
     assert cfg.TEST.LVIS_BACKEND == "hotcoco"
+    assert cfg.TEST.DETECTIONS_PER_CLASS == cfg.TEST.BOUNDARY_DILATION == 0
     check_config(cfg)
 
 
@@ -180,6 +184,12 @@ def test_precision_is_checked(cfg, precision):
 def test_unknown_lvis_backend_is_refused(cfg):
     cfg.TEST.LVIS_BACKEND = "coco"
     with pytest.raises(ValueError, match=r"TEST\.LVIS_BACKEND is 'coco'.*'lvis', 'hotcoco'"):
+        check_config(cfg)
+
+
+def test_metric_options_are_checked(cfg):
+    cfg.TEST.DETECTIONS_PER_CLASS = -1
+    with pytest.raises(ValueError, match=r"TEST\.DETECTIONS_PER_CLASS is -1"):
         check_config(cfg)
 
 

@@ -19,6 +19,7 @@ from lt_det.engine.trainer import LTTrainer
 from lt_det.evaluation import lvis_evaluator
 from lt_det.evaluation.backends import BACKENDS
 from lt_det.evaluation.columns import DetectionColumns
+from lt_det.evaluation.matches import Matches
 
 pytestmark = pytest.mark.integration
 
@@ -130,8 +131,29 @@ def test_evaluation_is_by_the_backend_of_the_config(tiny_cfg, toy_lvis, backend,
     asked = []
     monkeypatch.setattr(lvis_evaluator, "usable_backend", lambda name: asked.append(name) or "lvis")
     tiny_cfg.TEST.LVIS_BACKEND = backend
-    LTTrainer.build_evaluator(tiny_cfg, toy_lvis.val)._run_api(DetectionColumns.of([], {}), "bbox")
+    evaluator = LTTrainer.build_evaluator(tiny_cfg, toy_lvis.val)
+    evaluator._run_api(DetectionColumns.of([], {}), "bbox", -1)
     assert asked == [backend]
+
+
+def test_a_model_keeps_more_for_ap_fixed_and_its_other_metrics_stay(tiny_cfg, toy_lvis, tmp_path):
+    tiny_cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 0.0
+    tiny_cfg.TEST.DETECTIONS_PER_IMAGE = 3
+    tiny_cfg.TEST.SAVE_PREDICTIONS = True
+    matches, num_found = [], []
+    for limit in (0, 7):
+        tiny_cfg.TEST.DETECTIONS_PER_CLASS = limit
+        tiny_cfg.OUTPUT_DIR = str(tmp_path / str(limit))
+        torch.manual_seed(0)
+        results = LTTrainer.test(tiny_cfg, LTTrainer.build_model(tiny_cfg))
+        assert ("AP_fixed" in results["bbox"]) == (limit > 0)
+        folder = tmp_path / str(limit) / "inference" / toy_lvis.val
+        matches.append(Matches.load(folder / "matches_bbox.npz"))
+        num_found.append(len(json.loads((folder / "lvis_instances_results.json").read_text())))
+    assert len(matches[0].score) > 0
+    for column in vars(matches[0]):
+        np.testing.assert_array_equal(*(getattr(m, column) for m in matches))
+    assert num_found[0] < num_found[1]
 
 
 def test_class_statistics_are_written(stage_one, toy_lvis):

@@ -7,6 +7,7 @@ import numpy as np
 import pycocotools.mask as mask_utils
 import pytest
 from federated_problems import CAPS, assert_equal, columns_of, random_problem
+from toy import ToyLVIS
 
 from lt_det.evaluation.hotcoco_api import run_hotcoco_eval
 from lt_det.evaluation.lvis_api import LVISGroundTruth

@@ -58,7 +58,7 @@ def test_ap_by_hand(evaluate, task):
     assert results[task]["AP"] == pytest.approx((rare + 100) / 2)
     assert results[task]["AR"] == pytest.approx(100)
     assert math.isnan(results[task]["APc"])
-    assert tuple(results[task]) == METRIC_NAMES
+    assert tuple(results[task]) == (*METRIC_NAMES, "ECE", "ECEr", "ECEc", "ECEf")
     # Of medium size is B alone; A matches a small object and the false positive is small itself,
     # so neither counts against it.
     assert results[task]["APm"] == pytest.approx(100)
@@ -225,7 +225,7 @@ def test_files(evaluate, tmp_path):
     )
     assert {path.name for path in folder.iterdir()} == {
         *("results.json", "per_class.csv", "matches_bbox.npz", "matches_segm.npz"),
-        PREDICTIONS_FILE,
+        *("diagnostics.json", PREDICTIONS_FILE),
     }
     np.testing.assert_equal(read_results(folder / "results.json"), results)
     with open(folder / "per_class.csv", newline="", encoding="utf-8") as f:

@@ -1,11 +1,15 @@
 """Both sides of an evaluation, from an annotation file and result records."""
 
+from dataclasses import fields
+
+import numpy as np
 from federated_problems import columns_of
 
 from lt_det.evaluation.coco_api import COCOGroundTruth
 from lt_det.evaluation.exhaustive import ExhaustiveTruth
 from lt_det.evaluation.federated import FederatedTruth
 from lt_det.evaluation.lvis_api import LVISGroundTruth
+from lt_det.evaluation.matches import Matches
 from lt_det.evaluation.matching import Sides
 
 _FORMATS = {
@@ -23,3 +27,10 @@ def sides_of(
     truth = build(ground_truth)
     columns = columns_of(records, ground_truth, task)
     return Sides.of(truth, *truth.evaluated(columns, task, cap), task)
+
+
+def assert_same_matches(found: Matches, expected: Matches) -> None:
+    """Equal bits and types."""
+    for field in fields(Matches):
+        a, b = (getattr(matches, field.name) for matches in (found, expected))
+        np.testing.assert_array_equal(a, b, strict=True, err_msg=field.name)

@@ -142,6 +142,16 @@ def test_every_stage_of_a_cascade_is_calibrated(tiny_cfg, toy_lvis):
         assert [p.calibration.tau for p in box_predictors(model)] == [0.5] * 3
 
 
+@pytest.mark.parametrize(("per_class", "per_image"), [(0, 17), (10_000, -1)])
+def test_ap_fixed_needs_every_detection_of_an_image(tiny_cfg, toy_lvis, per_class, per_image):
+    tiny_cfg.TEST.DETECTIONS_PER_IMAGE = 17
+    tiny_cfg.TEST.DETECTIONS_PER_CLASS = per_class
+    built, installed = build_model(tiny_cfg), cascade_model(tiny_cfg, toy_lvis.num_classes)
+    install_box_predictor(installed, tiny_cfg)
+    for model in (built, installed):
+        assert {p.test_topk_per_image for p in box_predictors(model)} == {per_image}
+
+
 @pytest.mark.parametrize("both", [False, True])
 def test_either_a_config_or_a_loss(tiny_cfg, both):
     arguments = {"cfg": tiny_cfg, "cls_loss": SoftmaxLoss(5)} if both else {}
