@@ -46,6 +46,7 @@ setup(
         "matplotlib",
         "msgspec",
         "numpy",
+        "opencv-python",  # lvis brings it too
         "Pillow",
         "pycocotools",
         "tabulate",

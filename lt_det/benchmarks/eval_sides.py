@@ -75,10 +75,13 @@ def detectron2_side(problem: Problem) -> Side:
 def our_side(problem: Problem) -> Side:
     """`LTLVISEvaluator` on the same, and the arrays of each task."""
     from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
+    from lt_det.evaluation.metric_options import MetricOptions
 
     side = Side()
     with _registered(problem.dataset) as (name, folder):
-        evaluator = LTLVISEvaluator(name, distributed=False, output_dir=str(folder))
+        # The other side has no such analysis.
+        options = {"output_dir": str(folder), "options": MetricOptions(error_analysis=False)}
+        evaluator = LTLVISEvaluator(name, distributed=False, **options)
         for detections in _by_image(problem.detections):
             evaluator.add(detections)
         start = time.process_time()

@@ -84,11 +84,14 @@ class TaskMetrics:
         diagnostics = {"calibration": curves}
         if self.options.detections_per_class:
             metrics |= self._fixed(detections, task)
-        if task == "segm" and self.options.boundary_dilation:
-            dilation = self.options.boundary_dilation
-            metrics |= boundary_metrics(self._sides(found, task), dilation, self.groups)
+        dilation = self.options.boundary_dilation if task == "segm" else 0
+        if dilation or self.options.error_analysis:
+            evaluated = self._truth.evaluated(found, task, self.max_dets)
+            sides = Sides.of(self._truth, *evaluated, task)
+        if dilation:
+            metrics |= boundary_metrics(sides, dilation, self.groups)
         if self.options.error_analysis:
-            diagnostics |= analyse_errors(self._sides(found, task), self.names, self.groups)
+            diagnostics |= analyse_errors(sides, self.names, self.groups)
         logger.info(f"Evaluated {task} in {time.perf_counter() - start:.1f} s.")
         return TaskResults(metrics, per_class(*arrays, iou_thresholds), matches, diagnostics)
 
@@ -97,10 +100,6 @@ class TaskMetrics:
         kept = best_per_class(detections.category_ids, detections.scores, limit)
         _warn_if_few(detections.category_ids, limit, len(self.names))
         return fixed_metrics(*self.run_api(detections.take(kept), task, -1), self.groups)
-
-    def _sides(self, detections: DetectionColumns, task: str) -> Sides:
-        evaluated = self._truth.evaluated(detections, task, self.max_dets)
-        return Sides.of(self._truth, *evaluated, task)
 
     @cached_property
     def _truth(self) -> Truth:
