@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pycocotools.mask as mask_utils
 
+from lt_det.data.rle import run_lengths
 from lt_det.evaluation.matching import Sides
 from lt_det.evaluation.overlaps import Overlaps
 
@@ -44,12 +45,12 @@ class Boundary(NamedTuple):
         the whole image is eroded, which gives the same pixels.
         """
         x, y, w, h = (int(v) for v in mask_utils.toBbox(rle))
-        mask = mask_utils.decode([rle])[y : y + h, x : x + w, 0]
-        distance = max(1, round(dilation * np.hypot(*rle["size"])))
         # Without a margin OpenCV would take what is outside as part of the mask.
-        padded = np.pad(mask, 1)
-        inside = cv2.erode(padded, _NEIGHBOURS, iterations=distance)
-        return cls(y, x, mask - inside[1:-1, 1:-1])
+        mask = np.zeros((h + 2, w + 2), dtype=np.uint8)
+        mask[1:-1, 1:-1] = _columns(rle, x, w)[y : y + h]
+        distance = max(1, round(dilation * np.hypot(*rle["size"])))
+        inside = cv2.erode(mask, _NEIGHBOURS, iterations=distance)
+        return cls(y, x, (mask - inside)[1:-1, 1:-1])
 
     def intersection(self, other: Boundary) -> int:
         """Number of pixels that both have."""
@@ -57,6 +58,15 @@ class Boundary(NamedTuple):
         a, b = (o.pixels[top - o.y :, left - o.x :] for o in (self, other))
         h, w = (min(sizes) for sizes in zip(a.shape, b.shape, strict=True))
         return np.count_nonzero(a[:h, :w] & b[:h, :w])
+
+
+def _columns(rle: dict[str, Any], first: int, number: int) -> np.ndarray:
+    """Some columns of a mask [H, number]; most of a picture is outside of most masks."""
+    height, counts = rle["size"][0], rle["counts"]
+    runs = run_lengths(counts.decode() if isinstance(counts, bytes) else counts)
+    ends = np.clip(np.cumsum(runs) - first * height, 0, number * height)
+    pixels = np.repeat(np.arange(len(runs)) % 2 == 1, np.diff(ends, prepend=0))
+    return pixels.reshape(number, height).T
 
 
 def boundary_iou(one: Boundary, other: Boundary) -> float:

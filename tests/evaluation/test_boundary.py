@@ -76,6 +76,13 @@ def blob(rng, height=60, width=80):
     return mask_utils.encode(np.asfortranarray(mask))
 
 
+def noise(rng, height=60, width=80):
+    """Hundreds of runs."""
+    mask = blob(rng, height, width)
+    pixels = mask_utils.decode([mask])[..., 0] & (rng.random((height, width)) < 0.8)
+    return mask_utils.encode(np.asfortranarray(pixels.astype(np.uint8)))
+
+
 def square(x):
     mask = np.zeros((40, 40), np.uint8, order="F")
     mask[5:15, x : x + 10] = 1
@@ -83,11 +90,12 @@ def square(x):
 
 
 @pytest.mark.parametrize("dilation", [0.001, 0.02, 0.1])
-def test_boundary_iou_of_blobs_that_may_touch_the_border(dilation):
+@pytest.mark.parametrize("make", [blob, noise])
+def test_boundary_iou_of_masks_that_may_touch_the_border(make, dilation):
     rng = np.random.default_rng(0)
     ious = []
     for _ in range(100):
-        a, b = blob(rng), blob(rng)
+        a, b = make(rng), make(rng)
         expected = mask_utils.iou([slow_boundary(a, dilation)], [slow_boundary(b, dilation)], [0])
         found = boundary_iou(Boundary.of(a, dilation), Boundary.of(b, dilation))
         assert found == expected[0, 0]
