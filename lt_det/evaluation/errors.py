@@ -25,7 +25,7 @@ class Errors:
     Attributes:
         is_tp: whether each detection is a true positive [N].
         is_fp: whether each detection is a false positive; the others do not count [N].
-        kind: error of each detection that is no true positive; of these it means nothing [N].
+        kind: error of each detection; of a true positive it means nothing [N].
         target: ground truth that a detection of kind `CLASS` or `LOCATION` should have matched; -1
             for the others and where a detection matches it [N].
         missed: whether nothing matches a ground truth that counts [G].

@@ -6,7 +6,6 @@ The numbers come from an official API, which a subclass names.
 import abc
 import logging
 import os
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -273,7 +272,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         found = {task: self._metrics(joined, task) for task in tasks}
         self.matches = {task: of_task.matches for task, of_task in found.items()}
         self.diagnostics = {task: of_task.diagnostics for task, of_task in found.items()}
-        results = OrderedDict((task, of_task.metrics) for task, of_task in found.items())
+        results = {task: of_task.metrics for task, of_task in found.items()}
         self._report(results, {task: of_task.by_class for task, of_task in found.items()})
         return results
 

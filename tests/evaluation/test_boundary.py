@@ -1,6 +1,8 @@
 """Boundary AP against its definition: whole pictures eroded, in the official APIs."""
 
 import copy
+import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,6 +21,8 @@ from lt_det.evaluation.group_metrics import IOU_THRESHOLDS
 from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
 from lt_det.evaluation.matches import Matches
 from lt_det.evaluation.matching import find_matches
+
+VAL64 = Path(__file__).parents[3] / "shared/data/lvis_val64/lvis_v0.5_val64.json"
 
 
 def slow_boundary(rle, dilation):
@@ -167,3 +171,26 @@ def test_the_truth_itself_has_ap_100(tmp_path):
         records.append(kept | {"score": 1.0, "segmentation": rle})
     ap = average_precision(boundary_matches(path, records))
     np.testing.assert_allclose(ap, 100, rtol=1e-12)
+
+
+@pytest.mark.skipif(not VAL64.exists(), reason=f"{VAL64} is not on this machine")
+def test_equal_to_the_slow_definition_on_real_masks(tmp_path):
+    """Shifted masks of 64 pictures of LVIS v0.5 val, with the classes that these have."""
+    dataset = json.loads(VAL64.read_text())
+    used = {a["category_id"] for a in dataset["annotations"]}
+    dataset["categories"] = [c for c in dataset["categories"] if c["id"] in used]
+    (tmp_path / "gt.json").write_text(json.dumps(dataset))
+    path = str(tmp_path / "gt.json")
+    truth, rng, records = LVISGroundTruth(path), np.random.default_rng(0), []
+    for annotation in dataset["annotations"][::2]:
+        mask = mask_utils.decode([truth.ann_to_rle(annotation)])[..., 0]
+        shifted = np.roll(mask, rng.integers(-4, 5, 2), (0, 1))
+        rle = mask_utils.encode(np.asfortranarray(shifted))
+        record = {key: annotation[key] for key in ("image_id", "category_id")}
+        record["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode()}
+        records.append(record | {"score": float(np.round(rng.random(), 1))})
+    found = boundary_matches(path, records)
+    run = slow_api(LVISEval, 0.02)(truth, LVISResults(truth, copy.deepcopy(records), -1), "segm")
+    run.evaluate()
+    assert_same_matches(found, Matches.from_lvis_eval(run))
+    assert 0 < found.matched[-1].mean() < found.matched[0].mean() < 1
