@@ -108,6 +108,9 @@ def add_lt_det_config(cfg: CfgNode) -> None:
     cfg.SOLVER.META.REWEIGHTER = CfgNode({"NORMALIZED": True})
     # Steps between the rates that a batch is drawn under and the step that trains on it.
     cfg.SOLVER.META.SAMPLER = CfgNode({"LAG": 8})
+    # Steps between two rows of gradient_ratio.csv, the positive-to-negative gradient ratio of each
+    # class; 0 is none.
+    cfg.SOLVER.GRADIENT_RATIO = CfgNode({"PERIOD": 0})
     # "float16" or "bfloat16", with SOLVER.AMP.ENABLED, on GPU and CPU.
     cfg.SOLVER.AMP.PRECISION = "float16"
 

@@ -72,6 +72,10 @@ class AutocastTrainer(SimpleTrainer):
             (name,) = loss_dict
             storage.put_scalar(name, total, cur_iter=written_at)
 
+    def loss_scale(self) -> float:
+        """What the loss is multiplied by before the backward pass: 1, but for float16 on a GPU."""
+        return self._scaler.get_scale()
+
     @property
     def loaders(self) -> list:
         """Every stream of pictures."""

@@ -30,6 +30,7 @@ from lt_det.engine.class_rates_report import ClassRatesReport
 from lt_det.engine.fingerprint import fingerprint, warn_of_differences
 from lt_det.engine.finite import save_on_failure
 from lt_det.engine.freeze import FrozenModulesInEval, FrozenProposals, freeze_parameters
+from lt_det.engine.gradient_ratio import GradientRatio
 from lt_det.engine.meta_trainer import MetaTrainer, build_meta_step
 from lt_det.evaluation.evaluators import EVALUATORS
 from lt_det.evaluation.metric_options import MetricOptions
@@ -158,12 +159,15 @@ class LTTrainer(DefaultTrainer):
         )
 
     def build_hooks(self) -> list[HookBase]:
-        """Detectron2's, and with class rates their report."""
+        """Detectron2's, with class rates their report, and the gradient ratio if it is wanted."""
         hooks = super().build_hooks()
         if isinstance(self._trainer, MetaTrainer):
             # Before the writers, which come last.
             report = ClassRatesReport(self._trainer.meta_step, self.model, self.cfg)
             hooks.insert(len(hooks) - 1, report)
+        if self.cfg.SOLVER.GRADIENT_RATIO.PERIOD:
+            # Before the checkpointer: a checkpoint holds the sums of its own step.
+            hooks.insert(0, GradientRatio(self.model, self.cfg, self._trainer.loss_scale))
         return hooks
 
     @classmethod
