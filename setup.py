@@ -31,7 +31,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["lt_det", "lt_det.*"]),
-    # The page of a comparison: its template, style and script.
+    # The page of a report: its template, style and script.
     package_data={"lt_det.evaluation": ["*.html", "*.css", "*.js"]},
     python_requires=">=3.10",
     # detectron2, torch and torchvision are needed but deliberately absent, as in Detectron2's own

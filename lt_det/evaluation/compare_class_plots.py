@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lt_det.evaluation.compare_style import CONTROL_COLOR, label_log, look, panels, subtitle
+from lt_det.evaluation.class_axes import draw_classes, mark_groups
 from lt_det.evaluation.comparison import (
     STAGE1_NAME,
     Comparison,
@@ -19,32 +18,30 @@ from lt_det.evaluation.comparison import (
     stage1_row,
     weight_norms,
 )
-from lt_det.evaluation.group_metrics import GROUP_NAMES
+from lt_det.evaluation.plot_style import CONTROL_COLOR, label_log, look, panels, subtitle
 from lt_det.evaluation.report import TASK_NAMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["MAX_DOTS", "bin_means", "draw_class_ap", "draw_weight_norms"]
+__all__ = ["draw_class_ap", "draw_weight_norms"]
 
-# A dot per class of more classes than these is a cloud.
-MAX_DOTS = 150
-_NUM_BINS = 10
 _MAX_RANKS = 80
 
 
 def draw_class_ap(data: Comparison) -> Figure:
     """Draw AP of each class for every method and what it is compared with."""
     rows, counts, task = finished_rows(data), class_counts(data), main_task(data)
+    groups = [entry["group"] for entry in data["classes"]]
     places = {row["name"]: place for place, row in enumerate(data["rows"])}
     figure, grid = panels([row["name"] for row in rows], 2.0, sharex=True, sharey=True)
     for axes, row in zip(grid, rows, strict=True):
         other = reference(data, row)
         color = look(places[row["name"]])["color"]
-        _mark_groups(axes, data)
-        _draw_classes(axes, counts, class_ap(other, task), CONTROL_COLOR)
-        _draw_classes(axes, counts, class_ap(row, task), color)
+        mark_groups(axes, counts, groups)
+        draw_classes(axes, counts, class_ap(other, task), CONTROL_COLOR)
+        draw_classes(axes, counts, class_ap(row, task), color)
         subtitle(axes, f"grey: {other['name']}")
     grid[0].set_xscale("log")
     label_log(grid[0].xaxis, (1.0,))
@@ -73,47 +70,8 @@ def draw_weight_norms(data: Comparison) -> Figure:
     return figure
 
 
-def bin_means(x: np.ndarray, y: np.ndarray, num_bins: int = _NUM_BINS) -> tuple[np.ndarray, ...]:
-    """Average over bins of ``x`` that are equally wide on a log scale.
-
-    Args:
-        x: positive values (n,).
-        y: values (n,) without NaN.
-        num_bins: bins between the smallest and the largest x.
-
-    Returns:
-        Geometric mean of x, mean of y, both of the bins that hold a value, by rising x.
-    """
-    if not len(x):
-        return np.empty(0), np.empty(0)
-    logs = np.log(x)
-    edges = np.linspace(logs.min(), logs.max(), num_bins + 1)
-    place = np.clip(np.searchsorted(edges, logs, side="right") - 1, 0, num_bins - 1)
-    used = np.unique(place)
-    means = np.array([[v[place == b].mean() for b in used] for v in (logs, y)])
-    return np.exp(means[0]), means[1]
-
-
-def _draw_classes(axes: Axes, counts: np.ndarray, ap: np.ndarray, color: str) -> None:
-    shown = (counts > 0) & ~np.isnan(ap)
-    if len(counts) <= MAX_DOTS:
-        axes.scatter(counts[shown], ap[shown], s=7, color=color, alpha=0.45, lw=0, rasterized=True)
-    axes.plot(*bin_means(counts[shown], ap[shown]), color=color, linewidth=1.8, marker="o", ms=2.5)
-
-
 def _draw_ranked(axes: Axes, norms: np.ndarray, color: str) -> None:
     """Draw the norms by rank, as means of neighbours where there are many."""
     blocks = np.array_split(np.arange(len(norms)), min(len(norms), _MAX_RANKS))
     ranks = [block.mean() + 1 for block in blocks]
     axes.plot(ranks, [norms[block].mean() for block in blocks], color=color, linewidth=1.4)
-
-
-def _mark_groups(axes: Axes, data: Comparison) -> None:
-    """Draw where one group ends and the next begins, if counts tell them apart."""
-    counts = class_counts(data)
-    groups = np.array([entry["group"] for entry in data["classes"]])
-    members = [counts[(groups == name) & (counts > 0)] for name in GROUP_NAMES]
-    for few, many in pairwise(members):
-        if len(few) and len(many) and few.max() < many.min():
-            edge = np.sqrt(few.max() * many.min())
-            axes.axvline(edge, color=CONTROL_COLOR, linewidth=0.7, linestyle=":")

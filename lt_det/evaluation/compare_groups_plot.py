@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lt_det.evaluation.compare_style import figure_of, look, shorten, spread
 from lt_det.evaluation.comparison import (
     Comparison,
     Row,
@@ -16,6 +15,7 @@ from lt_det.evaluation.comparison import (
     seed_values,
     stage1_row,
 )
+from lt_det.evaluation.plot_style import figure_of, look, shorten, spread
 from lt_det.evaluation.report import TASK_NAMES
 
 if TYPE_CHECKING:

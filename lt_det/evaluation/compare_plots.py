@@ -6,10 +6,10 @@ from functools import partial
 
 import numpy as np
 
-from lt_det.evaluation.compare_class_plots import MAX_DOTS, draw_class_ap, draw_weight_norms
+from lt_det.evaluation.class_axes import MAX_DOTS
+from lt_det.evaluation.compare_class_plots import draw_class_ap, draw_weight_norms
 from lt_det.evaluation.compare_groups_plot import draw_groups, group_points
 from lt_det.evaluation.compare_selection_plot import draw_selection
-from lt_det.evaluation.compare_style import Plot
 from lt_det.evaluation.comparison import (
     Comparison,
     class_counts,
@@ -17,6 +17,7 @@ from lt_det.evaluation.comparison import (
     main_task,
     weight_norms,
 )
+from lt_det.evaluation.plot_style import Plot
 from lt_det.evaluation.report import TASK_NAMES
 
 __all__ = ["Plot", "comparison_plots"]

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from lt_det.evaluation.compare_page import comparison_page
 from lt_det.evaluation.compare_plots import comparison_plots
-from lt_det.evaluation.compare_style import Rendered
 from lt_det.evaluation.compare_tables import (
-    Table,
     class_table,
     differences_tables,
     failures_table,
-    markdown_table,
     scores_table,
     settings_table,
 )
 from lt_det.evaluation.comparison import Comparison, check_comparison
+from lt_det.evaluation.page import markdown_page
 from lt_det.evaluation.report import atomic_text
+from lt_det.evaluation.tables import Table
 
 __all__ = ["write_compare_report"]
 
@@ -43,7 +41,7 @@ def write_compare_report(folder: str | Path, data: Comparison) -> str:
     for plot in plots:
         (folder / f"{plot.name}.png").write_bytes(plot.png)
     tables = _tables(data)
-    text = _markdown(data, tables, plots)
+    text = markdown_page(data["title"], data["notes"], [*tables, *plots])
     html = comparison_page(data, tables, plots, class_table(data))
     for name, content in (("compare.md", text), ("compare.html", html)):
         with atomic_text(folder / name) as file:
@@ -55,12 +53,3 @@ def _tables(data: Comparison) -> list[Table]:
     tables = [scores_table(data), failures_table(data)]
     tables += [*differences_tables(data), settings_table(data)]
     return [table for table in tables if table.rows]
-
-
-def _markdown(data: Comparison, tables: Iterable[Table], plots: Iterable[Rendered]) -> str:
-    parts = [f"## {data['title']}", *data["notes"]]
-    for table in tables:
-        parts += [f"### {table.title}", *filter(None, [table.note]), markdown_table(table)]
-    for plot in plots:
-        parts += [f"### {plot.title}", plot.caption, f"![{plot.title}]({plot.name}.png)"]
-    return "\n\n".join(parts) + "\n"

@@ -1,13 +1,12 @@
-"""The tables of a comparison: cells with their values, for Markdown and for a page that sorts."""
+"""The tables of a comparison."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from tabulate import tabulate
 
 from lt_det.evaluation.comparison import (
     Comparison,
@@ -21,53 +20,18 @@ from lt_det.evaluation.comparison import (
     seed_values,
     stage1_row,
 )
-from lt_det.evaluation.report import METHOD_METRICS, TASK_NAMES, format_percent, format_seeds
+from lt_det.evaluation.report import METHOD_METRICS, TASK_NAMES, format_seeds
 from lt_det.evaluation.study_report import excludes_zero, format_difference
+from lt_det.evaluation.tables import Cell, Table, percent_cell
 
 __all__ = [
-    "Cell",
-    "Table",
     "class_table",
     "differences_tables",
     "failures_table",
-    "markdown_table",
     "scores_table",
     "settings_table",
     "value_text",
 ]
-
-
-class Cell(NamedTuple):
-    """One cell: what is shown, and the number it is sorted by (None: by its text)."""
-
-    text: str
-    value: float | None = None
-    strong: bool = False
-
-
-class Table(NamedTuple):
-    """A table whose first column names its rows."""
-
-    title: str
-    note: str
-    columns: tuple[str, ...]
-    rows: list[list[Cell]]
-
-    @property
-    def numeric(self) -> list[bool]:
-        """Say of each column whether it holds numbers."""
-        columns = range(len(self.columns))
-        return [any(row[i].value is not None for row in self.rows) for i in columns]
-
-
-def markdown_table(table: Table) -> str:
-    """Format as Markdown, every cell's text escaped."""
-    rows = [
-        [f"**{_escape(c.text)}**" if c.strong else _escape(c.text) for c in row]
-        for row in table.rows
-    ]
-    align = ["right" if n else "left" for n in table.numeric]
-    return tabulate(rows, table.columns, tablefmt="pipe", colalign=align, disable_numparse=True)
 
 
 def scores_table(data: Comparison) -> Table:
@@ -146,7 +110,7 @@ def class_table(data: Comparison) -> Table:
     rows = [
         [Cell(entry["name"]), Cell(entry["group"] or "-")]
         + [Cell(str(entry[key]), entry[key]) for key in counts]
-        + [_percent(ap[k]) for ap in aps]
+        + [percent_cell(ap[k]) for ap in aps]
         for k, entry in enumerate(data["classes"])
     ]
     columns = ("class", "group", "training images", "training instances", "evaluated instances")
@@ -174,10 +138,6 @@ def _method_cells(data: Comparison, row: Row, metrics: Sequence[tuple[str, str]]
 def _seconds(values: Sequence[float]) -> Cell:
     mean = float(np.mean(values)) if values else math.nan
     return Cell("-" if math.isnan(mean) else f"{mean:.1f}", mean)
-
-
-def _percent(value: float) -> Cell:
-    return Cell(format_percent(value), float(value))
 
 
 def _seeds_text(data: Comparison, row: Row) -> str:
@@ -222,7 +182,7 @@ def _settings_cells(row: Row, common: Mapping) -> list[Cell]:
         Cell(row["name"]),
         Cell(settings_text(chosen)),
         Cell(str(len(trials)), len(trials)),
-        _percent(ap),
+        percent_cell(ap),
         settings,
     ]
 
@@ -258,10 +218,3 @@ def value_text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(value_text, value))}]"
     return str(value)
-
-
-def _escape(text: str) -> str:
-    """Markdown that shows exactly this text, in one cell of a table."""
-    for character in "\\|*`":
-        text = text.replace(character, f"\\{character}")
-    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").split())

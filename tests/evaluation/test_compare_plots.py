@@ -4,65 +4,15 @@ import numpy as np
 import pytest
 from fake_comparison import METHODS, comparison, fail
 
-from lt_det.evaluation.compare_class_plots import bin_means, draw_class_ap, draw_weight_norms
+from lt_det.evaluation.compare_class_plots import draw_class_ap, draw_weight_norms
 from lt_det.evaluation.compare_groups_plot import draw_groups, group_points
 from lt_det.evaluation.compare_plots import comparison_plots
 from lt_det.evaluation.compare_selection_plot import draw_selection, selection_lines
-from lt_det.evaluation.compare_style import look, shorten, spread
 
 
 @pytest.fixture
 def data():
     return comparison(("control", "better", "best"), num_classes=12, seeds=(1, 2))
-
-
-def test_spread_labels_keep_their_order_and_distance():
-    moved = spread([0.5, 0.1, 0.51, 0.52], 0.1, 0.0, 1.0)
-    np.testing.assert_allclose(moved, [0.41, 0.1, 0.51, 0.61])
-
-
-def test_spread_is_the_least_squares_solution():
-    wanted = np.array([0.2, 0.3, 0.31, 0.32, 0.6])
-    grid = np.arange(0.0, 1.0001, 0.05)
-    feasible = [
-        np.array(c) for c in itertools.combinations(grid, 5) if np.diff(c).min() > 0.1 - 1e-9
-    ]
-    best = min(np.sum((c - wanted) ** 2) for c in feasible)
-    moved = spread(wanted, 0.1, 0.0, 1.0)
-    assert np.diff(moved).min() >= 0.1 - 1e-12
-    assert np.sum((moved - wanted) ** 2) <= best
-
-
-def test_spread_stays_within_its_limits_and_shrinks_the_gap_if_it_must():
-    np.testing.assert_allclose(spread([0.0, 0.0, 0.0], 0.1, 0.0, 1.0), [0.0, 0.1, 0.2])
-    np.testing.assert_allclose(spread([1.0, 1.0], 0.1, 0.0, 1.0), [0.9, 1.0])
-    np.testing.assert_allclose(spread([5.0, 5.0, 5.0], 0.9, 0.0, 1.0), [0.0, 0.5, 1.0])
-    assert spread([], 0.1, 0.0, 1.0).shape == (0,)
-
-
-def test_bin_means_by_hand():
-    x = np.array([1.0, 4.0, 100.0, 10000.0])
-    centres, means = bin_means(x, np.array([10.0, 20.0, 5.0, 7.0]), num_bins=4)
-    np.testing.assert_allclose(centres, [2.0, 100.0, 10000.0])
-    np.testing.assert_allclose(means, [15.0, 5.0, 7.0])
-
-
-def test_bin_means_of_one_place_and_of_nothing():
-    centres, means = bin_means(np.array([3.0, 3.0]), np.array([1.0, 2.0]))
-    np.testing.assert_allclose([centres, means], [[3.0], [1.5]])
-    assert [len(part) for part in bin_means(np.empty(0), np.empty(0))] == [0, 0]
-
-
-def test_fifteen_methods_look_different():
-    looks = [tuple(look(place).values()) for place in range(15)]
-    assert len(set(looks)) == 15
-
-
-def test_names_that_differ_at_their_end_stay_apart():
-    names = [f"Balanced Softmax, Meta {end}" for end in ("Sampler", "Reweighter")]
-    short = [shorten(name, 26, max_lines=2) for name in names]
-    assert short == ["Balanced Softmax, Meta\nSampler", "Balanced Softmax, Meta\nReweighter"]
-    assert shorten("one two three", 8) == "one two…"
 
 
 def test_points_are_stage_1_and_the_finished_rows_with_both_metrics(data):

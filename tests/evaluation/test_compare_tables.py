@@ -2,7 +2,6 @@ import pytest
 from fake_comparison import comparison, fail
 
 from lt_det.evaluation import compare_tables
-from lt_det.evaluation.compare_tables import Cell, Table
 
 METHODS = ("control", "better", "best")
 
@@ -146,9 +145,3 @@ def test_stage_1_as_the_control_of_most_is_shown_once(data):
     assert column(boxes, "minus") == ["stage 1", "stage 1"]
     columns = compare_tables.class_table(data).columns
     assert sum(name.startswith("stage 1") for name in columns) == 1
-
-
-def test_markdown_shows_every_text_as_it_is():
-    table = Table("", "", ("method", "AP"), [[Cell("a|b *c* <i>\nd`"), Cell("1.00", 1.0, True)]])
-    line = compare_tables.markdown_table(table).splitlines()[-1]
-    assert line.replace(" ", "") == r"|a\|b\*c\*&lt;i>d\`|**1.00**|"

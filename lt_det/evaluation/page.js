@@ -44,4 +44,6 @@ for (const table of document.querySelectorAll("table")) {
 }
 const search = document.getElementById("search");
 const searched = document.querySelector("table[data-searched]");
-search.addEventListener("input", () => searchRows(searched, search.value, document.getElementById("found")));
+if (search) {
+  search.addEventListener("input", () => searchRows(searched, search.value, document.getElementById("found")));
+}

@@ -1,4 +1,4 @@
-"""How the plots of a comparison look: a colour and marker per method, small panels, labels."""
+"""How plots of reports look: a colour and marker per method, small panels, labels."""
 
 from __future__ import annotations
 
