@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from lt_det.compare.rows import STAGE1, Comparison, Row
 from lt_det.compare.runs import (
@@ -23,6 +22,7 @@ from lt_det.compare.runs import (
 )
 from lt_det.evaluation.bootstrap import difference_of_replicates
 from lt_det.evaluation.report import atomic_text, read_results
+from lt_det.evaluation.weight_norms import weight_norms
 
 __all__ = ["best_run", "collect", "runs_of", "write_comparison"]
 
@@ -135,12 +135,8 @@ def _run(bench: Workbench, run: Run, dataset_name: str, tasks: Sequence[str]) ->
 
 
 def _norms(checkpoint: Path, num_classes: int) -> list[float] | None:
-    """Norm of each class's weights in a checkpoint (K,); None without a linear layer."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["model"]
-    weights = [value for name, value in state.items() if name.endswith("cls_score.weight")]
-    if len(weights) != 1:
-        return None
-    return torch.as_tensor(weights[0])[:num_classes].norm(dim=1).tolist()
+    norms = weight_norms(checkpoint, num_classes)
+    return None if norms is None else norms.tolist()
 
 
 def _scores(folder: Path, tasks: Sequence[str]) -> dict:

@@ -21,7 +21,13 @@ MAX_DOTS = 150
 _NUM_BINS = 10
 
 
-def draw_classes(axes: Axes, counts: np.ndarray, values: np.ndarray, color: str) -> None:
+def draw_classes(
+    axes: Axes,
+    counts: np.ndarray,
+    values: np.ndarray,
+    color: str,
+    dot_colors: Sequence[str] | None = None,
+) -> None:
     """Draw a dot for each class, unless they are many, and the means of neighbours as a line.
 
     Args:
@@ -29,15 +35,15 @@ def draw_classes(axes: Axes, counts: np.ndarray, values: np.ndarray, color: str)
         counts: training images (K,); classes without any are not drawn.
         values: (K,), NaN where there is none.
         color: of dots and line.
+        dot_colors: of each class's dot (K,), which is drawn then however many they are.
     """
     shown = (counts > 0) & ~np.isnan(values)
-    if len(counts) <= MAX_DOTS:
-        axes.scatter(
-            counts[shown], values[shown], s=7, color=color, alpha=0.45, lw=0, rasterized=True
-        )
-    axes.plot(
-        *bin_means(counts[shown], values[shown]), color=color, linewidth=1.8, marker="o", ms=2.5
-    )
+    if dot_colors is not None or len(counts) <= MAX_DOTS:
+        colors = color if dot_colors is None else np.array(dot_colors)[shown]
+        dots = {"s": 7, "alpha": 0.45, "lw": 0, "rasterized": True}
+        axes.scatter(counts[shown], values[shown], color=colors, **dots)
+    means = bin_means(counts[shown], values[shown])
+    axes.plot(*means, color=color, linewidth=1.8, marker="o", ms=2.5)
 
 
 def bin_means(x: np.ndarray, y: np.ndarray, num_bins: int = _NUM_BINS) -> tuple[np.ndarray, ...]:

@@ -79,15 +79,26 @@ class PanelPainter:
             detections: the model's, in pixels of the original picture.
             note: behind the title of the detections.
         """
-        image = read_image(record["file_name"], format="RGB")
-        truth = [DrawnObject.from_annotation(a) for a in record.get("annotations", ())]
-        left, right = self._draw(image, truth), self._draw(image, detections)
+        left, right = self.pictures(record, [detections])
         width, height = left.size
         panel = Image.new("RGB", (2 * width + _MARGIN, height + 2 * _LINE_HEIGHT), "white")
         self._paste(panel, left, 0, f"image {record['image_id']}: ground truth")
         self._paste(panel, right, width + _MARGIN, f"predictions{note}")
         self._draw_legend(panel, height + _LINE_HEIGHT)
         return panel
+
+    def pictures(
+        self, record: Mapping[str, Any], detections: Sequence[Sequence[DrawnObject]]
+    ) -> list[Image.Image]:
+        """The ground truth of a picture, then each model's detections on it, all of one size.
+
+        Args:
+            record: in Detectron2's standard format.
+            detections: of each model, in pixels of the original picture.
+        """
+        image = read_image(record["file_name"], format="RGB")
+        truth = [DrawnObject.from_annotation(a) for a in record.get("annotations", ())]
+        return [self._draw(image, objects) for objects in (truth, *detections)]
 
     def _draw(self, image: np.ndarray, objects: Sequence[DrawnObject]) -> Image.Image:
         """The picture (H, W, 3), enlarged where it is small, with the objects on it."""

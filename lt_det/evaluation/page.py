@@ -18,10 +18,10 @@ __all__ = ["Gallery", "Picture", "Section", "html_page", "markdown_page"]
 
 
 class Picture(NamedTuple):
-    """A photograph with a line below it."""
+    """Views of one photograph, each with its name, under one line."""
 
     caption: str
-    jpeg: bytes
+    jpegs: Sequence[tuple[str, bytes]]
 
 
 class Gallery(NamedTuple):

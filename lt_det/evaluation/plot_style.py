@@ -100,9 +100,11 @@ def look(index: int) -> dict[str, str]:
     return {"color": _COLORS[index % len(_COLORS)], "marker": _MARKERS[index % len(_MARKERS)]}
 
 
-def panels(titles: Sequence[str], height: float, **subplots) -> tuple[Figure, list[Axes]]:
+def panels(
+    titles: Sequence[str], height: float, columns: int = 4, **subplots
+) -> tuple[Figure, list[Axes]]:
     """Return a figure with one small titled panel per method, four a row."""
-    num_columns = min(4, len(titles))
+    num_columns = min(columns, len(titles))
     num_rows = -(-len(titles) // num_columns)
     figure = figure_of(max(2.5 * num_columns, 4.0), height * num_rows + 0.4)
     grid = list(figure.subplots(num_rows, num_columns, squeeze=False, **subplots).flat)

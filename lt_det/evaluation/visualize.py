@@ -14,7 +14,14 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from lt_det.data.annotation_file import read_annotation_file
 from lt_det.evaluation.drawing import NO_GROUP, DrawnObject, PanelPainter, montage
 
-__all__ = ["choose_pictures", "draw_predictions", "read_predictions"]
+__all__ = [
+    "check_same_data_set",
+    "choose_pictures",
+    "class_groups",
+    "class_of_category",
+    "draw_predictions",
+    "read_predictions",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +61,9 @@ def draw_predictions(
     predictions = read_predictions(results_json)
     dicts = DatasetCatalog.get(dataset_name)
     metadata = MetadataCatalog.get(dataset_name)
-    class_of = _class_of_category(metadata)
-    _check_same_data_set(predictions, dicts, class_of, f"{results_json}, data set {dataset_name!r}")
-    groups = _class_groups(metadata, class_of)
+    class_of = class_of_category(metadata)
+    check_same_data_set(predictions, dicts, class_of, f"{results_json}, data set {dataset_name!r}")
+    groups = class_groups(metadata, class_of)
     chosen = choose_pictures(dicts, groups, num_pictures)
     if not chosen:
         raise ValueError(f"Data set {dataset_name!r} has no annotated picture to draw")
@@ -141,7 +148,7 @@ def choose_pictures(
     return chosen
 
 
-def _class_groups(metadata: Any, class_of: Mapping[int, int]) -> list[str]:
+def class_groups(metadata: Any, class_of: Mapping[int, int]) -> list[str]:
     """Group of each contiguous class, from the categories' ``frequency``, as in evaluation."""
     groups = [NO_GROUP] * len(metadata.thing_classes)
     json_file = metadata.get("json_file")
@@ -153,13 +160,13 @@ def _class_groups(metadata: Any, class_of: Mapping[int, int]) -> list[str]:
     return groups
 
 
-def _class_of_category(metadata: Any) -> Mapping[int, int]:
+def class_of_category(metadata: Any) -> Mapping[int, int]:
     """Category id -> contiguous class; id - 1 where the data set has no map, as in Detectron2."""
     id_map = metadata.get("thing_dataset_id_to_contiguous_id")
     return id_map or {c + 1: c for c in range(len(metadata.thing_classes))}
 
 
-def _check_same_data_set(
+def check_same_data_set(
     predictions: Mapping[int, Sequence[Mapping]],
     dataset_dicts: Sequence[Mapping],
     class_of: Mapping[int, int],
