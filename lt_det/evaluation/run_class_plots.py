@@ -62,13 +62,13 @@ def draw_gradient_ratio(methods: Sequence[Method]) -> Figure:
     figure, grid = panels([m.name for m in methods], 2.4, sharey=True)
     for axes, method in zip(grid, methods, strict=True):
         sums, groups = method.first.gradient_sums, method.first.groups
-        ratio = np.where(sums.ratio() > 0, sums.ratio(), np.nan)
+        ratio = np.nan_to_num(sums.ratio())
         for index, name in enumerate(GROUP_NAMES):
-            of_group = ratio[:, groups == index]
-            of_group = of_group[:, ~np.isnan(of_group).all(axis=0)]
-            if not of_group.size:
+            if not (groups == index).any():
                 continue
-            low, middle, high = np.nanquantile(of_group, (0.25, 0.5, 0.75), axis=1)
+            quartiles = np.quantile(ratio[:, groups == index], (0.25, 0.5, 0.75), axis=1)
+            # A class without a positive so far has 0, which a log scale leaves out.
+            low, middle, high = np.where(quartiles > 0, quartiles, np.nan)
             color = GROUP_COLORS[name]
             axes.fill_between(sums.iteration, low, high, color=color, alpha=0.2, linewidth=0)
             axes.plot(sums.iteration, middle, color=color, label=name, marker="o", markersize=2)
