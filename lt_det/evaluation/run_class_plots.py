@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_by_frequency", "draw_gradient_ratio", "group_legend"]
+__all__ = ["ALL_COLOR", "draw_by_frequency", "draw_gradient_ratio", "group_legend"]
 
-_LINE_COLOR = "#404040"
+# Of what is not of one group.
+ALL_COLOR = "#404040"
 
 
 def draw_by_frequency(
@@ -45,13 +46,14 @@ def draw_by_frequency(
         if neutral is not None:
             axes.axhline(neutral, color=CONTROL_COLOR, linewidth=0.8, linestyle="--")
         colors = [GROUP_COLORS.get(group, CONTROL_COLOR) for group in groups]
-        draw_classes(axes, counts, of_classes, _LINE_COLOR, colors)
+        draw_classes(axes, counts, of_classes, ALL_COLOR, colors)
         _draw_group_means(axes, counts, groups, of_classes)
     grid[0].set_xscale("log")
     label_log(grid[0].xaxis, (1.0,))
     if log:
         grid[0].set_yscale("log")
         label_log(grid[0].yaxis, (1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
+    group_legend(figure, set(groups) & set(GROUP_NAMES))
     figure.supxlabel("training images of the class", fontsize=9)
     figure.supylabel(label, fontsize=9)
     return figure
@@ -75,24 +77,26 @@ def draw_gradient_ratio(methods: Sequence[Method]) -> Figure:
         axes.axhline(1.0, color=CONTROL_COLOR, linewidth=0.8, linestyle="--")
     grid[0].set_yscale("log")
     label_log(grid[0].yaxis, (1.0,))
-    group_legend(figure, methods)
+    group_legend(figure, {row["group"] for row in methods[0].first.rows} & set(GROUP_NAMES))
     figure.supxlabel("iteration", fontsize=9)
     figure.supylabel("positive / negative gradient", fontsize=9)
     return figure
 
 
-def group_legend(figure: Figure, methods: Sequence[Method]) -> None:
-    """Name the colours of the groups that have classes, once a figure."""
+def group_legend(figure: Figure, names: Collection[str]) -> None:
+    """Name the groups' colours, once a figure.
+
+    Args:
+        figure: of panels.
+        names: of the groups that are drawn; what is no group has the colour of "all".
+    """
     from matplotlib.lines import Line2D
 
-    found = {row["group"] for row in methods[0].first.rows}
-    lines = [
-        Line2D([], [], color=GROUP_COLORS[name], linewidth=2, label=name)
-        for name in GROUP_NAMES
-        if name in found or not found
-    ]
-    if lines:
-        figure.legend(handles=lines, loc="outside upper right", ncols=3, fontsize=8, frameon=False)
+    shown = [(name, color) for name, color in GROUP_COLORS.items() if name in names]
+    if set(names) - set(GROUP_COLORS):
+        shown.append(("all", ALL_COLOR))
+    lines = [Line2D([], [], color=color, linewidth=2, label=name) for name, color in shown]
+    figure.legend(handles=lines, loc="outside upper right", ncols=4, fontsize=8, frameon=False)
 
 
 def _draw_group_means(

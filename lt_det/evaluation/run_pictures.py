@@ -20,7 +20,7 @@ from lt_det.evaluation.drawing import DrawnObject, PanelPainter
 from lt_det.evaluation.group_evaluator import PREDICTIONS_FILE
 from lt_det.evaluation.page import Gallery, Picture
 from lt_det.evaluation.report import format_percent
-from lt_det.evaluation.run_folder import RunFolder
+from lt_det.evaluation.run_folder import ClassRow, RunFolder
 from lt_det.evaluation.run_methods import Method
 from lt_det.evaluation.visualize import (
     check_same_data_set,
@@ -97,13 +97,17 @@ def class_galleries(
 
     def pictures(classes: Sequence[int]) -> Iterator[Picture]:
         for k in classes:
-            if picture_of[k] is not None:
-                caption = _caption(methods, aps, k)
-                own = [
-                    _visible(of.get(picture_of[k]["image_id"], ()), class_id[k])
-                    for of in detections
-                ]
-                yield _picture(painter, picture_of[k], own, [m.name for m in shown], caption)
+            record = picture_of[k]
+            if record is None:
+                continue
+            own = [_visible(of.get(record["image_id"], ()), class_id[k]) for of in detections]
+            images = painter.pictures(record, own)
+            names = [
+                f"{m.name}: AP {format_percent(float(m.mean(f'{task}_AP')[k]))}" for m in shown
+            ]
+            labels = ["ground truth", *names]
+            jpegs = [(label, _jpeg(image)) for label, image in zip(labels, images, strict=True)]
+            yield Picture(_caption(methods[0].first.rows[k]), jpegs)
 
     galleries = []
     for (name, title), classes in zip(_TITLES, chosen, strict=True):
@@ -181,18 +185,6 @@ def _visible(detections: Sequence[DrawnObject], class_id: float) -> list[DrawnOb
     return sorted(shown, key=lambda d: -d.score)[:_MAX_DETECTIONS]
 
 
-def _picture(
-    painter: PanelPainter,
-    record: Mapping,
-    detections: Sequence[Sequence[DrawnObject]],
-    names: Sequence[str],
-    caption: str,
-) -> Picture:
-    images = painter.pictures(record, detections)
-    labels = ["ground truth", *names]
-    return Picture(caption, [(n, _jpeg(i)) for n, i in zip(labels, images, strict=True)])
-
-
 def _jpeg(image: Image.Image) -> bytes:
     image.thumbnail((_WIDTH, 2 * _WIDTH))
     buffer = io.BytesIO()
@@ -200,11 +192,7 @@ def _jpeg(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _caption(methods: Sequence[Method], aps: Sequence[np.ndarray], k: int) -> str:
-    row = methods[0].first.rows[k]
+def _caption(row: ClassRow) -> str:
     seen = row.get("train_image_count", np.nan)
     trained = "" if np.isnan(seen) else f", {seen:.0f} training images"
-    values = [format_percent(float(ap[k])) for ap in aps]
-    if len(methods) > 1:
-        values = [f"{v} {method.name}" for v, method in zip(values, methods, strict=True)]
-    return f"{row['name']} ({row['group'] or 'no group'}{trained}): AP {', '.join(values)}"
+    return f"{row['name']} ({row['group'] or 'no group'}{trained})"

@@ -20,18 +20,19 @@ if TYPE_CHECKING:
 __all__ = ["draw_differences", "draw_groups", "run_plots"]
 
 _FREQUENCY = (
-    "Dots are classes, red rare, orange common, blue frequent; thick bars the means of the groups, "
-    "the grey line means of classes of similar frequency."
+    "Dots are classes, thick bars the means of their groups, the line means of classes of similar "
+    "frequency."
 )
 _FIRST = "Of the first run of each method."
 
 
 def run_plots(
     methods: Sequence[Method], task: str, intervals: Intervals | None
-) -> tuple[list[Plot], list[str]]:
-    """List the plots for which there is data, and say what is missing for the others.
+) -> tuple[list[Plot], list[tuple[str, list[str]]]]:
+    """List the plots for which there is data; each shows the methods that have it.
 
-    A plot shows the methods that have its data.
+    Returns:
+        The plots, and what data some methods lack: what it is, and their names.
     """
     name = TASK_NAMES.get(task, task)
     plots = [_groups_plot(methods, task, intervals)]
@@ -48,7 +49,7 @@ def run_plots(
             plots.append(plot(shown, task))
         lack = [method.name for method in methods if method not in shown]
         if lack:
-            missing.append(f"{what}: {', '.join(lack)}")
+            missing.append((what, lack))
     return plots, missing
 
 
@@ -89,7 +90,7 @@ def draw_differences(intervals: Intervals) -> Figure:
             axes.plot(of[metric]["mean"], y, "o", color=color, markersize=4)
             labels.append((y, f"{shorten(name, 34)}  {metric}" if row == 0 else metric))
     axes.set_yticks(*zip(*labels, strict=True), fontsize=8)
-    axes.invert_yaxis()
+    axes.set_ylim(y + 0.7, -0.7)
     axes.set_xlabel("difference in AP")
     return figure
 
@@ -139,7 +140,7 @@ def _gradients_plot(methods: Sequence[Method], task: str) -> Plot:
 def _scores_plot(methods: Sequence[Method], task: str) -> Plot:
     return Plot(
         "report_scores", f"Scores of {TASK_NAMES.get(task, task)} detections, by group",
-        f"Green line: true positives at IoU 0.5; red area: false ones. {_FIRST}",
+        f"Line: true positives at IoU 0.5; area: false ones. {_FIRST}",
         partial(draw_scores, methods, task),
     )  # fmt: skip
 
@@ -173,37 +174,37 @@ def _diagnosed(method: Method, task: str, key: str) -> bool:
 # What a plot needs, whether a method has it for a task, and the plot.
 _OPTIONAL: tuple[tuple[str, Callable[[Method, str], bool], Callable[..., Plot]], ...] = (
     (
-        "AP and training images of each class (`per_class.csv`)",
+        "AP and training images of each class (per_class.csv)",
         lambda method, task: _by_frequency(method, f"{task}_AP"),
         _ap_plot,
     ),
     (
-        "norms of one linear classifier (`model_final.pth`)",
+        "norms of one linear classifier (model_final.pth)",
         lambda method, task: _by_frequency(method, "weight_norms"),
         _norms_plot,
     ),
     (
-        "gradients (`gradient_ratio.csv`, by SOLVER.GRADIENT_RATIO.PERIOD)",
+        "gradients (gradient_ratio.csv, by SOLVER.GRADIENT_RATIO.PERIOD)",
         lambda method, task: method.first.gradient_sums is not None,
         _gradients_plot,
     ),
     (
-        "learned rates (`class_rates.json`, by SOLVER.META)",
+        "learned rates (class_rates.json, by SOLVER.META)",
         lambda method, task: _by_frequency(method, "class_rates"),
         _rates_plot,
     ),
     (
-        "scores (`matches_*.npz` beside `per_class.csv`)",
+        "scores (matches_*.npz beside per_class.csv)",
         lambda method, task: bool(method.first.rows and method.first.matches(task)),
         _scores_plot,
     ),
     (
-        "calibration (`diagnostics.json`)",
+        "calibration (diagnostics.json)",
         lambda method, task: _diagnosed(method, task, "calibration"),
         _reliability_plot,
     ),
     (
-        "kinds of errors (`diagnostics.json`)",
+        "kinds of errors (diagnostics.json)",
         lambda method, task: _diagnosed(method, task, "error_shares"),
         _errors_plot,
     ),

@@ -25,8 +25,10 @@ from lt_det.evaluation.run_tables import (
     confusion_tables,
     differences_table,
     groups_table,
-    intervals_table,
+    headline_table,
+    missing_table,
     results_tables,
+    runs_table,
 )
 from lt_det.evaluation.tables import Table
 
@@ -72,14 +74,15 @@ def write_run_report(
         try:
             galleries = class_galleries(methods, task, num_pictures)
         except NoPicturesError as error:
-            missing.append(f"pictures: {error}")
+            missing.append((f"pictures: {error}", [method.name for method in methods]))
     has_classes = all(run.rows for run in runs)
     before, after = _tables(methods, intervals, has_classes)
-    sections: list[Section] = [*before, *rendered, *after, *galleries]
-    notes = _notes(methods, missing)
-    heading = _heading(methods)
+    last = [table for table in (runs_table(methods), missing_table(missing)) if table.rows]
+    sections: list[Section] = [*before, *rendered, *after, *galleries, *last]
+    notes = [f"Of {'; '.join(method.name for method in methods)}."]
+    heading = f"Report on {runs[0].dataset}" if runs[0].dataset else "Report"
     searched = class_table(methods, task) if has_classes else None
-    html = html_page(f"{heading}: report", heading, notes, sections, searched)
+    html = html_page(heading, heading, notes, sections, searched)
     text = markdown_page(heading, notes, sections)
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,23 +99,11 @@ def _tables(
     methods: Sequence[Method], intervals: dict[str, Intervals | None], has_classes: bool
 ) -> tuple[list[Table], list[Table]]:
     """The tables above the plots, and those below."""
-    before = results_tables(methods)
-    before += [intervals_table(task, of) for task, of in intervals.items() if of]
+    before = [headline_table(methods, task, of) for task, of in intervals.items()]
     first = methods[0].name
     before += [differences_table(task, first, of) for task, of in intervals.items() if of]
     before += [groups_table(methods[0])] if has_classes else []
-    after = [calibration_table(methods, task) for task in intervals]
+    after = results_tables(methods)
+    after += [calibration_table(methods, task) for task in intervals]
     after += [table for task in intervals for table in confusion_tables(methods, task)]
     return tuple([table for table in tables if table.rows] for tables in (before, after))
-
-
-def _heading(methods: Sequence[Method]) -> str:
-    dataset = methods[0].first.dataset
-    return (f"{dataset}: " if dataset else "") + ", ".join(method.name for method in methods)
-
-
-def _notes(methods: Sequence[Method], missing: Sequence[str]) -> list[str]:
-    folders = [
-        f"{method.name}: {', '.join(f'`{run.path}`' for run in method.runs)}." for method in methods
-    ]
-    return [*folders, *([f"Not shown, for want of {'; '.join(missing)}."] if missing else [])]

@@ -11,7 +11,7 @@ from lt_det.data.class_plot import GROUP_COLORS
 from lt_det.evaluation.group_metrics import GROUP_NAMES
 from lt_det.evaluation.matches import Matches
 from lt_det.evaluation.plot_style import CONTROL_COLOR, panels, subtitle
-from lt_det.evaluation.run_class_plots import group_legend
+from lt_det.evaluation.run_class_plots import ALL_COLOR, group_legend
 from lt_det.evaluation.run_methods import Method
 
 if TYPE_CHECKING:
@@ -77,14 +77,16 @@ def draw_scores(methods: Sequence[Method], task: str) -> Figure:
 def draw_reliability(methods: Sequence[Method], task: str) -> Figure:
     """Draw precision against confidence by group, a panel a method."""
     figure, grid = panels([m.name for m in methods], 2.4, sharex=True, sharey=True)
+    drawn = set()
     for axes, method in zip(grid, methods, strict=True):
         axes.plot((0, 1), (0, 1), color=CONTROL_COLOR, linewidth=0.8, linestyle="--")
-        for name, of_group in method.first.diagnostics[task]["calibration"].items():
+        for name, of_group in _by_group(method, task, "calibration"):
             bins = [b for b in of_group.get("bins", []) if b["count"]]
             place = [[b[key] for b in bins] for key in ("confidence", "precision")]
-            color = GROUP_COLORS.get(name, "#404040")
-            axes.plot(*place, color=color, marker="o", markersize=3, label=name)
-    group_legend(figure, methods)
+            color = GROUP_COLORS.get(name, ALL_COLOR)
+            axes.plot(*place, color=color, marker="o", markersize=3)
+            drawn.add(name)
+    group_legend(figure, drawn)
     figure.supxlabel("confidence", fontsize=9)
     figure.supylabel("precision", fontsize=9)
     return figure
@@ -93,16 +95,24 @@ def draw_reliability(methods: Sequence[Method], task: str) -> Figure:
 def draw_errors(methods: Sequence[Method], task: str) -> Figure:
     """Draw what each kind of error costs, by group, a panel a method."""
     figure, grid = panels([m.name for m in methods], 2.4, sharex=True, sharey=True)
+    drawn = set()
     for axes, method in zip(grid, methods, strict=True):
-        shares: Mapping[str, Mapping] = method.first.diagnostics[task]["error_shares"]
-        kinds = list(dict.fromkeys(kind for of_group in shares.values() for kind in of_group))
+        shares = _by_group(method, task, "error_shares")
+        kinds = list(dict.fromkeys(kind for _, of_group in shares for kind in of_group))
         width = 0.8 / len(shares)
-        for place, (name, of_group) in enumerate(shares.items()):
+        for place, (name, of_group) in enumerate(shares):
             heights = [of_group.get(kind) or 0.0 for kind in kinds]
             x = np.arange(len(kinds)) + (place - (len(shares) - 1) / 2) * width
-            color = GROUP_COLORS.get(name, "#404040")
-            axes.bar(x, heights, width, color=color, label=name)
+            axes.bar(x, heights, width, color=GROUP_COLORS.get(name, ALL_COLOR))
+            drawn.add(name)
         axes.set_xticks(np.arange(len(kinds)), kinds, fontsize=7.5)
-    group_legend(figure, methods)
+    group_legend(figure, drawn)
     figure.supylabel("AP lost to it", fontsize=9)
     return figure
+
+
+def _by_group(method: Method, task: str, key: str) -> list[tuple[str, Mapping]]:
+    """A part of the diagnostics by group: rare, common, frequent, then others ("all")."""
+    found = method.first.diagnostics[task][key]
+    names = [name for name in GROUP_NAMES if name in found]
+    return [(name, found[name]) for name in (*names, *(n for n in found if n not in names))]

@@ -19,8 +19,10 @@ __all__ = [
     "confusion_tables",
     "differences_table",
     "groups_table",
-    "intervals_table",
+    "headline_table",
+    "missing_table",
     "results_tables",
+    "runs_table",
 ]
 
 _NUM_CONFUSIONS = 30
@@ -35,10 +37,10 @@ def results_tables(methods: Sequence[Method]) -> list[Table]:
     """Every metric of ``results.json``: one column a method; of one method, one a task."""
     tasks = list(methods[0].first.results)
     if len(methods) == 1:
-        name = f"Results of {methods[0].name}"
+        name = "All metrics"
         return [_results_table(name, [(methods[0], t, _task(t)) for t in tasks])]
     return [
-        _results_table(f"Results, {_task(task)}", [(m, task, m.name) for m in methods])
+        _results_table(f"All metrics, {_task(task)}", [(m, task, m.name) for m in methods])
         for task in tasks
     ]
 
@@ -58,15 +60,18 @@ def groups_table(method: Method) -> Table:
     return Table("Groups", note, headers, rows)
 
 
-def intervals_table(task: str, intervals: Intervals) -> Table:
-    """AP by group of every method, with its interval."""
+def headline_table(methods: Sequence[Method], task: str, intervals: Intervals | None) -> Table:
+    """AP by group of every method, with its interval where there is one."""
     rows = [
-        [Cell(name), *(_interval(of[metric]) for metric in METHOD_METRICS)]
-        for name, of in intervals.own.items()
+        [Cell(m.name), Cell(str(len(m.runs)), len(m.runs))]
+        + [_headline(m, task, metric, intervals) for metric in METHOD_METRICS]
+        for m in methods
     ]
-    note = "95% bootstrap intervals over pictures; the mean of a method's seeds."
-    title = f"{_task(task).capitalize()} AP by group"
-    return Table(title, note, ("method", *METHOD_METRICS), rows)
+    note = "Mean over seeds; 95% bootstrap intervals over pictures."
+    if intervals is None:
+        note = "Mean ± standard deviation over seeds."
+    columns = ("method", "seeds", *METHOD_METRICS)
+    return Table(f"{_task(task).capitalize()} AP", note, columns, rows)
 
 
 def differences_table(task: str, first: str, intervals: Intervals) -> Table:
@@ -134,6 +139,18 @@ def _confusion_cells(entry: Mapping) -> list[Cell]:
     return [*map(Cell, texts), _count(float(entry["count"])), _number(entry.get("share"))]
 
 
+def runs_table(methods: Sequence[Method]) -> Table:
+    """The folders of each method."""
+    rows = [[Cell(method.name), Cell(str(run.path))] for method in methods for run in method.runs]
+    return Table("Folders", "", ("method", "folder"), rows)
+
+
+def missing_table(missing: Sequence[tuple[str, Sequence[str]]]) -> Table:
+    """What is not shown, and of which methods."""
+    rows = [[Cell(what), Cell(", ".join(of))] for what, of in missing]
+    return Table("Not shown, as it is not there", "", ("what", "of"), rows)
+
+
 def _one_method(method: Method) -> dict[str, np.ndarray | None]:
     of_tasks = {
         f"{metric} {_task(task)}": method.mean(f"{task}_{metric}")
@@ -180,9 +197,10 @@ def _seeds(values: Sequence[float]) -> Cell:
     return Cell(format_seeds(values), float(np.mean(values)))
 
 
-def _interval(of: dict[str, float]) -> Cell:
-    if math.isnan(of["mean"]):
-        return percent_cell(math.nan)
+def _headline(method: Method, task: str, metric: str, intervals: Intervals | None) -> Cell:
+    of = intervals.own[method.name][metric] if intervals else None
+    if of is None or math.isnan(of["mean"]):
+        return _seeds(method.values(task, metric))
     return Cell(f"{of['mean']:.1f} [{of['lo']:.1f}, {of['hi']:.1f}]", of["mean"])
 
 

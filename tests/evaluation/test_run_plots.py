@@ -43,17 +43,17 @@ def test_plots_without_data_are_left_out_and_named(methods, tmp_path):
     bare = Method("bare", [RunFolder.open(tmp_path / "c")])
     plots, missing = run_plots([bare], "segm", None)
     assert names(plots) == ["groups", "classes"]
-    assert [text.split(" (")[0] for text in missing] == [
-        "norms of one linear classifier",
-        "gradients",
-        "learned rates",
-        "scores",
-        "calibration",
-        "kinds of errors",
+    assert [(what.split(" (")[0], of) for what, of in missing] == [
+        ("norms of one linear classifier", ["bare"]),
+        ("gradients", ["bare"]),
+        ("learned rates", ["bare"]),
+        ("scores", ["bare"]),
+        ("calibration", ["bare"]),
+        ("kinds of errors", ["bare"]),
     ]
     plots, missing = run_plots([methods[0], bare], "segm", None)
     assert names(plots) == [name for name in ALL if name != "differences"]
-    assert all(text.endswith(": bare") for text in missing)
+    assert [of for _, of in missing] == 6 * [["bare"]]
     # Boxes have no diagnostics here.
     assert names(run_plots(methods, "bbox", None)[0])[-1] == "scores"
 
@@ -109,6 +109,7 @@ def test_errors_have_a_bar_for_each_kind_and_group(methods):
     axes = draw_errors(methods, "segm").axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["Cls", "Miss", "Loc"]
     assert [bar.get_height() for bar in axes.patches] == [3.5, 1.25, 0, 2.0, 0, 0.5]
+    assert [t.get_text() for t in axes.figure.legends[0].get_texts()] == ["rare", "all"]
 
 
 def test_bars_and_differences_are_the_results(methods):

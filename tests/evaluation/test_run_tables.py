@@ -21,7 +21,7 @@ def texts(table):
 
 def test_results_are_all_metrics_of_the_file(methods):
     box, mask = run_tables.results_tables(methods)
-    assert (box.title, mask.columns) == ("Results, box", ("metric", "A", "B"))
+    assert (box.title, mask.columns) == ("All metrics, box", ("metric", "A", "B"))
     assert "(A 2, B 1)" in box.note
     rows = texts(box)
     assert list(rows) == ["AP", "APr", "APc", "APf", "APl", "AP_fixed"]
@@ -84,10 +84,12 @@ def test_calibration_and_confusion(methods):
 
 def test_intervals_and_differences(methods):
     intervals = bootstrap_methods(methods, "segm", 50)
-    table = run_tables.intervals_table("segm", intervals)
-    assert list(texts(table)) == ["A", "B"]
+    rows = texts(run_tables.headline_table(methods, "segm", intervals))
     ap = intervals.own["A"]["APf"]
-    assert texts(table)["A"][3] == f"{ap['mean']:.1f} [{ap['lo']:.1f}, {ap['hi']:.1f}]"
+    assert [row[0] for row in rows.values()] == ["2", "1"]
+    assert rows["A"][4] == f"{ap['mean']:.1f} [{ap['lo']:.1f}, {ap['hi']:.1f}]"
+    rows = texts(run_tables.headline_table(methods, "segm", None))
+    assert rows["A"] == ["2", "38.22 ± 0.35", "11.12 ± 0.35", "50.25 ± 0.35", "80.38 ± 0.35"]
     nan = dict.fromkeys(("mean", "lo", "hi"), np.nan)
     up = {"mean": 2.0, "lo": 0.5, "hi": 3.0}
     found = {"B": {"AP": up, "APr": nan, "APc": up | {"lo": -1.0}, "APf": nan}}
