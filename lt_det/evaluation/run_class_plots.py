@@ -96,7 +96,7 @@ def group_legend(figure: Figure, names: Collection[str]) -> None:
     if set(names) - set(GROUP_COLORS):
         shown.append(("all", ALL_COLOR))
     lines = [Line2D([], [], color=color, linewidth=2, label=name) for name, color in shown]
-    figure.legend(handles=lines, loc="outside upper right", ncols=4, fontsize=8, frameon=False)
+    figure.legend(handles=lines, loc="outside upper left", ncols=4, fontsize=8, frameon=False)
 
 
 def _draw_group_means(

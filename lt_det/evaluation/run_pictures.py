@@ -194,5 +194,5 @@ def _jpeg(image: Image.Image) -> bytes:
 
 def _caption(row: ClassRow) -> str:
     seen = row.get("train_image_count", np.nan)
-    trained = "" if np.isnan(seen) else f", {seen:.0f} training images"
+    trained = "" if np.isnan(seen) else f", {seen:.0f} training image{'s' * (seen != 1)}"
     return f"{row['name']} ({row['group'] or 'no group'}{trained})"

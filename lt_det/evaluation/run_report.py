@@ -105,5 +105,5 @@ def _tables(
     before += [groups_table(methods[0])] if has_classes else []
     after = results_tables(methods)
     after += [calibration_table(methods, task) for task in intervals]
-    after += [table for task in intervals for table in confusion_tables(methods, task)]
+    after += confusion_tables(methods, main_task(methods))
     return tuple([table for table in tables if table.rows] for tables in (before, after))

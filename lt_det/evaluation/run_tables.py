@@ -25,7 +25,7 @@ __all__ = [
     "runs_table",
 ]
 
-_NUM_CONFUSIONS = 30
+_NUM_CONFUSIONS = 15
 _COUNTS = {
     "train_image_count": "training images",
     "train_instance_count": "training instances",
@@ -63,14 +63,17 @@ def groups_table(method: Method) -> Table:
 def headline_table(methods: Sequence[Method], task: str, intervals: Intervals | None) -> Table:
     """AP by group of every method, with its interval where there is one."""
     rows = [
-        [Cell(m.name), Cell(str(len(m.runs)), len(m.runs))]
-        + [_headline(m, task, metric, intervals) for metric in METHOD_METRICS]
+        [
+            Cell(m.name),
+            *(_headline(m, task, metric, intervals) for metric in METHOD_METRICS),
+            Cell(str(len(m.runs)), len(m.runs)),
+        ]
         for m in methods
     ]
     note = "Mean over seeds; 95% bootstrap intervals over pictures."
     if intervals is None:
         note = "Mean ± standard deviation over seeds."
-    columns = ("method", "seeds", *METHOD_METRICS)
+    columns = ("method", *METHOD_METRICS, "seeds")
     return Table(f"{_task(task).capitalize()} AP", note, columns, rows)
 
 
@@ -148,7 +151,7 @@ def runs_table(methods: Sequence[Method]) -> Table:
 def missing_table(missing: Sequence[tuple[str, Sequence[str]]]) -> Table:
     """What is not shown, and of which methods."""
     rows = [[Cell(what), Cell(", ".join(of))] for what, of in missing]
-    return Table("Not shown, as it is not there", "", ("what", "of"), rows)
+    return Table("What is not shown", "Files that hold it are missing.", ("what", "of"), rows)
 
 
 def _one_method(method: Method) -> dict[str, np.ndarray | None]:

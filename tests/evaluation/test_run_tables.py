@@ -78,18 +78,18 @@ def test_calibration_and_confusion(methods):
     many = [dict(DIAGNOSTICS["confusion"][0], count=n) for n in range(40)]
     methods[0].first.diagnostics["segm"]["confusion"] = many
     table, _ = run_tables.confusion_tables(methods, "segm")
-    assert [row[3].text for row in table.rows] == [str(n) for n in range(39, 9, -1)]
-    assert table.note == "10 more are in `diagnostics.json`."
+    assert [row[3].text for row in table.rows] == [str(n) for n in range(39, 24, -1)]
+    assert table.note == "25 more are in `diagnostics.json`."
 
 
 def test_intervals_and_differences(methods):
     intervals = bootstrap_methods(methods, "segm", 50)
     rows = texts(run_tables.headline_table(methods, "segm", intervals))
     ap = intervals.own["A"]["APf"]
-    assert [row[0] for row in rows.values()] == ["2", "1"]
-    assert rows["A"][4] == f"{ap['mean']:.1f} [{ap['lo']:.1f}, {ap['hi']:.1f}]"
+    assert [row[4] for row in rows.values()] == ["2", "1"]
+    assert rows["A"][3] == f"{ap['mean']:.1f} [{ap['lo']:.1f}, {ap['hi']:.1f}]"
     rows = texts(run_tables.headline_table(methods, "segm", None))
-    assert rows["A"] == ["2", "38.22 ± 0.35", "11.12 ± 0.35", "50.25 ± 0.35", "80.38 ± 0.35"]
+    assert rows["A"] == ["38.22 ± 0.35", "11.12 ± 0.35", "50.25 ± 0.35", "80.38 ± 0.35", "2"]
     nan = dict.fromkeys(("mean", "lo", "hi"), np.nan)
     up = {"mean": 2.0, "lo": 0.5, "hi": 3.0}
     found = {"B": {"AP": up, "APr": nan, "APc": up | {"lo": -1.0}, "APf": nan}}
