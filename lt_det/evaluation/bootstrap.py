@@ -213,8 +213,9 @@ def interval_of_replicates(
     intervals = {}
     for name in values[0]:
         mean = np.mean([of[name] for of in values], axis=0)
-        moved = mean[1:] + (mean[0] - np.nanmean(mean[1:]) if not np.isnan(mean).all() else 0.0)
-        intervals[name] = _interval(np.append(mean[0], moved), level)
+        present = mean[1:][~np.isnan(mean[1:])]
+        mean[1:] += mean[0] - present.mean() if len(present) else 0.0
+        intervals[name] = _interval(mean, level)
     return intervals
 
 

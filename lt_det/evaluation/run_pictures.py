@@ -32,7 +32,7 @@ from lt_det.evaluation.visualize import (
 __all__ = ["NoPicturesError", "best_and_worst", "class_galleries"]
 
 MAX_BYTES = 6_000_000
-_WIDTH, _QUALITY = 448, 80
+_WIDTH, _QUALITY = 512, 80
 # Of the class itself weaker detections are shown too: a rare class has no others.
 _SCORE, _OWN_SCORE, _MAX_DETECTIONS = 0.3, 0.05, 12
 

@@ -10,6 +10,7 @@ from lt_det.evaluation.bootstrap import (
     bootstrap_difference,
     bootstrap_interval,
     difference_of_replicates,
+    interval_of_replicates,
     replicate_metrics,
 )
 from lt_det.evaluation.group_metrics import per_class
@@ -250,3 +251,21 @@ def test_a_difference_of_stored_replicates_is_the_difference(seed, tmp_path):
             assert difference[metric] == pytest.approx(values, abs=1e-12, nan_ok=True)
         assert math.isnan(difference["APc"]["mean"])
         assert difference["AP"]["mean"] != 0
+
+
+def test_an_interval_of_stored_replicates_is_moved_to_the_observed_value(tmp_path):
+    toy, results = random_set(0)
+    _, matches = _api(toy, results, tmp_path / "gt.json")
+    groups = np.array([0, 0, 2, 2, 2])
+    plain = bootstrap_interval([matches], groups, num_replicates=80)
+    stored = replicate_metrics(matches, groups, num_replicates=80)
+    moved = interval_of_replicates([stored])
+    for name in ("AP", "APr", "APf"):
+        shift = np.nanmean(stored[name][1:]) - stored[name][0]
+        assert abs(shift) > 0.1
+        assert moved[name]["mean"] == plain[name]["mean"]
+        for end in ("lo", "hi"):
+            assert moved[name][end] == pytest.approx(plain[name][end] - shift)
+    assert math.isnan(moved["APc"]["mean"])
+    halves = [{name: part * values for name, values in stored.items()} for part in (0.5, 1.5)]
+    assert interval_of_replicates(halves)["AP"] == pytest.approx(moved["AP"])
