@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,14 +10,14 @@ import numpy as np
 from lt_det.data.class_plot import GROUP_COLORS
 from lt_det.evaluation.class_axes import draw_classes, mark_groups
 from lt_det.evaluation.group_metrics import GROUP_NAMES
-from lt_det.evaluation.plot_style import CONTROL_COLOR, label_log, panels
+from lt_det.evaluation.plot_style import CONTROL_COLOR, label_log, look, panels
 from lt_det.evaluation.run_methods import Method
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["ALL_COLOR", "draw_by_frequency", "draw_gradient_ratio", "group_legend"]
+__all__ = ["draw_by_frequency", "draw_gradient_ratio", "group_colors", "group_legend"]
 
 # Of what is not of one group.
 ALL_COLOR = "#404040"
@@ -53,7 +53,7 @@ def draw_by_frequency(
     if log:
         grid[0].set_yscale("log")
         label_log(grid[0].yaxis, (1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
-    group_legend(figure, set(groups) & set(GROUP_NAMES))
+    group_legend(figure, _colors_of_classes(methods))
     figure.supxlabel("training images of the class", fontsize=9)
     figure.supylabel(label, fontsize=9)
     return figure
@@ -77,26 +77,33 @@ def draw_gradient_ratio(methods: Sequence[Method]) -> Figure:
         axes.axhline(1.0, color=CONTROL_COLOR, linewidth=0.8, linestyle="--")
     grid[0].set_yscale("log")
     label_log(grid[0].yaxis, (1.0,))
-    group_legend(figure, {row["group"] for row in methods[0].first.rows} & set(GROUP_NAMES))
+    group_legend(figure, _colors_of_classes(methods))
     figure.supxlabel("iteration", fontsize=9)
     figure.supylabel("positive / negative gradient", fontsize=9)
     return figure
 
 
-def group_legend(figure: Figure, names: Collection[str]) -> None:
-    """Name the groups' colours, once a figure.
+def group_colors(names: Iterable[str]) -> dict[str, str]:
+    """The colour of each group: its own, "all" dark, any other one of the methods'."""
+    names = list(dict.fromkeys(names))
+    others = [name for name in names if name not in (*GROUP_COLORS, "all")]
+    own = GROUP_COLORS | {"all": ALL_COLOR}
+    # The first two are close to those of frequent and rare classes.
+    own |= {name: look(place + 2)["color"] for place, name in enumerate(others)}
+    return {name: own[name] for name in names}
 
-    Args:
-        figure: of panels.
-        names: of the groups that are drawn; what is no group has the colour of "all".
-    """
+
+def group_legend(figure: Figure, colors: Mapping[str, str]) -> None:
+    """Name the groups' colours, once a figure."""
     from matplotlib.lines import Line2D
 
-    shown = [(name, color) for name, color in GROUP_COLORS.items() if name in names]
-    if set(names) - set(GROUP_COLORS):
-        shown.append(("all", ALL_COLOR))
-    lines = [Line2D([], [], color=color, linewidth=2, label=name) for name, color in shown]
+    lines = [Line2D([], [], color=c, linewidth=2, label=name) for name, c in colors.items()]
     figure.legend(handles=lines, loc="outside upper left", ncols=4, fontsize=8, frameon=False)
+
+
+def _colors_of_classes(methods: Sequence[Method]) -> dict[str, str]:
+    found = {row["group"] for row in methods[0].first.rows}
+    return {name: color for name, color in GROUP_COLORS.items() if name in found}
 
 
 def _draw_group_means(

@@ -16,6 +16,7 @@ import numpy as np
 import yaml
 
 from lt_det.class_stats import GROUP_NAMES
+from lt_det.evaluation.diagnostics_file import Diagnostics, read_diagnostics
 from lt_det.evaluation.gradient_sums import GRADIENT_RATIO_FILE, GradientSums
 from lt_det.evaluation.matches import Matches
 from lt_det.evaluation.report import read_results
@@ -104,9 +105,9 @@ class RunFolder:
         return matches
 
     @cached_property
-    def diagnostics(self) -> Mapping[str, Mapping]:
-        """``diagnostics.json``: task -> calibration, error_shares, confusion; empty without it."""
-        return _read_json(self.evaluation / "diagnostics.json") or {}
+    def diagnostics(self) -> Diagnostics:
+        """``diagnostics.json``; empty without it."""
+        return read_diagnostics(self.evaluation / "diagnostics.json")
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
@@ -132,11 +133,10 @@ class RunFolder:
     def class_rates(self) -> np.ndarray | None:
         """Learned rate of each class, from ``class_rates.json`` [K]."""
         path = self.training / "class_rates.json"
-        content = _read_json(path) if self.rows else None
-        if content is None:
+        if not (self.rows and path.is_file()):
             return None
         try:
-            rates = np.array(content["rate"], dtype=np.float64)
+            rates = np.array(json.loads(path.read_bytes())["rate"], dtype=np.float64)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"'{path}' has no list 'rate' of numbers: {error}") from error
         return self._by_row(rates, path)
@@ -202,16 +202,3 @@ def _read_rows(path: Path) -> list[dict]:
 
 def _number(text: str) -> float:
     return float(text) if text else math.nan
-
-
-def _read_json(path: Path) -> dict | None:
-    """The JSON object in a file, None without the file."""
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"'{path}' is not a JSON file: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"'{path}' holds a {type(content).__name__}, expected an object.")
-    return content

@@ -156,7 +156,7 @@ def _reliability_plot(methods: Sequence[Method], task: str) -> Plot:
 def _errors_plot(methods: Sequence[Method], task: str) -> Plot:
     return Plot(
         "report_errors", "What kinds of errors cost",
-        "AP that would be gained without each kind: wrong class, wrong place, both, duplicates, "
+        "AP50 that would be gained without each kind: wrong class, wrong place, both, duplicates, "
         f"background, missed objects. {_FIRST}",
         partial(draw_errors, methods, task),
     )  # fmt: skip

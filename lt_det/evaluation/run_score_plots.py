@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lt_det.data.class_plot import GROUP_COLORS
 from lt_det.evaluation.group_metrics import GROUP_NAMES
 from lt_det.evaluation.matches import Matches
 from lt_det.evaluation.plot_style import CONTROL_COLOR, panels, subtitle
-from lt_det.evaluation.run_class_plots import ALL_COLOR, group_legend
+from lt_det.evaluation.run_class_plots import group_colors, group_legend
 from lt_det.evaluation.run_methods import Method
 
 if TYPE_CHECKING:
@@ -77,16 +76,15 @@ def draw_scores(methods: Sequence[Method], task: str) -> Figure:
 def draw_reliability(methods: Sequence[Method], task: str) -> Figure:
     """Draw precision against confidence by group, a panel a method."""
     figure, grid = panels([m.name for m in methods], 2.4, sharex=True, sharey=True)
-    drawn = set()
+    colors = _colors(methods, task, "calibration")
     for axes, method in zip(grid, methods, strict=True):
         axes.plot((0, 1), (0, 1), color=CONTROL_COLOR, linewidth=0.8, linestyle="--")
-        for name, of_group in _by_group(method, task, "calibration"):
-            bins = [b for b in of_group.get("bins", []) if b["count"]]
+        curves = method.first.diagnostics[task]["calibration"]
+        for name in sorted(curves, key=list(colors).index):
+            bins = [b for b in curves[name].get("bins", []) if b["count"]]
             place = [[b[key] for b in bins] for key in ("confidence", "precision")]
-            color = GROUP_COLORS.get(name, ALL_COLOR)
-            axes.plot(*place, color=color, marker="o", markersize=3)
-            drawn.add(name)
-    group_legend(figure, drawn)
+            axes.plot(*place, color=colors[name], marker="o", markersize=3)
+    group_legend(figure, colors)
     figure.supxlabel("confidence", fontsize=9)
     figure.supylabel("precision", fontsize=9)
     return figure
@@ -95,24 +93,22 @@ def draw_reliability(methods: Sequence[Method], task: str) -> Figure:
 def draw_errors(methods: Sequence[Method], task: str) -> Figure:
     """Draw what each kind of error costs, by group, a panel a method."""
     figure, grid = panels([m.name for m in methods], 2.4, sharex=True, sharey=True)
-    drawn = set()
+    colors = _colors(methods, task, "error_shares")
+    width = 0.8 / len(colors)
     for axes, method in zip(grid, methods, strict=True):
-        shares = _by_group(method, task, "error_shares")
-        kinds = list(dict.fromkeys(kind for _, of_group in shares for kind in of_group))
-        width = 0.8 / len(shares)
-        for place, (name, of_group) in enumerate(shares):
-            heights = [of_group.get(kind) or 0.0 for kind in kinds]
-            x = np.arange(len(kinds)) + (place - (len(shares) - 1) / 2) * width
-            axes.bar(x, heights, width, color=GROUP_COLORS.get(name, ALL_COLOR))
-            drawn.add(name)
+        shares = method.first.diagnostics[task]["error_shares"]
+        kinds = list(dict.fromkeys(kind for of_group in shares.values() for kind in of_group))
+        for place, (name, color) in enumerate(colors.items()):
+            heights = [shares.get(name, {}).get(kind) or 0.0 for kind in kinds]
+            x = np.arange(len(kinds)) + (place - (len(colors) - 1) / 2) * width
+            axes.bar(x, heights, width, color=color)
         axes.set_xticks(np.arange(len(kinds)), kinds, fontsize=7.5)
-    group_legend(figure, drawn)
-    figure.supylabel("AP lost to it", fontsize=9)
+    group_legend(figure, colors)
+    figure.supylabel("AP50 lost to it", fontsize=9)
     return figure
 
 
-def _by_group(method: Method, task: str, key: str) -> list[tuple[str, Mapping]]:
-    """A part of the diagnostics by group: rare, common, frequent, then others ("all")."""
-    found = method.first.diagnostics[task][key]
-    names = [name for name in GROUP_NAMES if name in found]
-    return [(name, found[name]) for name in (*names, *(n for n in found if n not in names))]
+def _colors(methods: Sequence[Method], task: str, key: str) -> dict[str, str]:
+    """The colours of the groups in a part of the diagnostics: rare, common, frequent, others."""
+    found = [name for m in methods for name in m.first.diagnostics[task][key]]
+    return group_colors([*(name for name in GROUP_NAMES if name in found), *found])

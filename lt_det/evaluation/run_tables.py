@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -25,7 +26,8 @@ __all__ = [
     "runs_table",
 ]
 
-_NUM_CONFUSIONS = 15
+# Of each group.
+_NUM_CONFUSIONS = 10
 _COUNTS = {
     "train_image_count": "training images",
     "train_instance_count": "training instances",
@@ -101,17 +103,25 @@ def calibration_table(methods: Sequence[Method], task: str) -> Table:
 
 
 def confusion_tables(methods: Sequence[Method], task: str) -> list[Table]:
-    """What objects of a class were taken for, most frequent first, of each method's first run."""
-    headers = ("class", "group", "taken for", "count", "share")
+    """What objects of a class were taken for, the first pairs of each group as the file has them.
+
+    Of each method's first run.
+    """
+    headers = ("class", "group", "taken for", "group of that", "count", "share")
     tables = []
     for method in methods:
         entries = method.first.diagnostics.get(task, {}).get("confusion", [])
-        entries = sorted(entries, key=lambda e: -e["count"])
-        rows = [_confusion_cells(entry) for entry in entries[:_NUM_CONFUSIONS]]
+        of_group = Counter()
+        rows = []
+        for entry in entries:
+            of_group[entry.get("group")] += 1
+            if of_group[entry.get("group")] <= _NUM_CONFUSIONS:
+                rows.append(_confusion_cells(entry))
         more = len(entries) - len(rows)
-        note = f"{more} more are in `diagnostics.json`." if more else ""
-        title = "Confused classes" + (f", {method.name}" if len(methods) > 1 else "")
-        tables.append(Table(f"{title}, {_task(task)}", note, headers, rows))
+        note = "Share: of the objects of the class."
+        note += f" {more} more pairs are in `diagnostics.json`." if more else ""
+        name = f", {method.name}" if len(methods) > 1 else ""
+        tables.append(Table(f"Confused classes{name}, {_task(task)}", note, headers, rows))
     return tables
 
 
@@ -138,8 +148,12 @@ def class_table(methods: Sequence[Method], task: str) -> Table:
 
 
 def _confusion_cells(entry: Mapping) -> list[Cell]:
-    texts = (entry["class"], entry.get("group") or "-", entry["into"])
-    return [*map(Cell, texts), _count(float(entry["count"])), _number(entry.get("share"))]
+    texts = (entry["class"], entry.get("group"), entry["into"], entry.get("into_group"))
+    return [
+        *(Cell(text or "-") for text in texts),
+        _count(float(entry["count"])),
+        _number(entry.get("share")),
+    ]
 
 
 def runs_table(methods: Sequence[Method]) -> Table:

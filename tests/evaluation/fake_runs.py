@@ -97,7 +97,8 @@ DIAGNOSTICS = {
     },
     "error_shares": {"rare": {"Cls": 3.5, "Miss": 1.25}, "all": {"Cls": 2.0, "Loc": 0.5}},
     "confusion": [
-        {"class": "axe", "into": "eel", "count": 2, "share": 0.25, "group": "rare"},
+        {"class": "axe", "into": "eel", "count": 2, "share": 0.25, "group": "rare"}
+        | {"into_group": "frequent"},
         {"class": NAMES[1], "into": "dog", "count": 7, "share": 0.875, "group": "rare"},
     ],
 }

@@ -3,7 +3,7 @@ import pytest
 from fake_runs import add_all, make_matches, make_run
 
 from lt_det.evaluation.gradient_sums import GradientSums
-from lt_det.evaluation.run_class_plots import draw_by_frequency, draw_gradient_ratio
+from lt_det.evaluation.run_class_plots import draw_by_frequency, draw_gradient_ratio, group_colors
 from lt_det.evaluation.run_folder import RunFolder
 from lt_det.evaluation.run_methods import Method, bootstrap_methods, group_runs
 from lt_det.evaluation.run_plots import draw_differences, draw_groups, run_plots
@@ -121,3 +121,9 @@ def test_bars_and_differences_are_the_results(methods):
     axes = draw_differences(intervals).axes[0]
     dots = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"]
     assert dots == [intervals.differences["b"][name]["mean"] for name in metrics]
+
+
+def test_groups_of_any_name_have_colors_of_their_own():
+    colors = group_colors(["rare", "all", "small", "large", "rare"])
+    assert list(colors) == ["rare", "all", "small", "large"]
+    assert len(set(colors.values())) == 4

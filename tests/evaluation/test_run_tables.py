@@ -72,14 +72,16 @@ def test_calibration_and_confusion(methods):
     assert run_tables.calibration_table(methods, "bbox").rows == []
     table, _ = run_tables.confusion_tables(methods, "segm")
     assert [[c.text for c in row] for row in table.rows] == [
-        ["<script>alert('b')</script>", "rare", "dog", "7", "0.88"],
-        ["axe", "rare", "eel", "2", "0.25"],
+        ["axe", "rare", "eel", "frequent", "2", "0.25"],
+        ["<script>alert('b')</script>", "rare", "dog", "-", "7", "0.88"],
     ]
     many = [dict(DIAGNOSTICS["confusion"][0], count=n) for n in range(40)]
+    many.append({"class": "dog", "into": "eel", "count": 99, "group": "frequent"})
     methods[0].first.diagnostics["segm"]["confusion"] = many
     table, _ = run_tables.confusion_tables(methods, "segm")
-    assert [row[3].text for row in table.rows] == [str(n) for n in range(39, 24, -1)]
-    assert table.note == "25 more are in `diagnostics.json`."
+    assert [row[4].text for row in table.rows] == [*map(str, range(10)), "99"]
+    assert table.rows[-1][5].text == "-"
+    assert "30 more pairs are in `diagnostics.json`." in table.note
 
 
 def test_intervals_and_differences(methods):
