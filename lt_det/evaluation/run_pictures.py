@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,6 +35,14 @@ MAX_BYTES = 6_000_000
 _WIDTH, _QUALITY = 512, 80
 # Of the class itself weaker detections are shown too: a rare class has no others.
 _SCORE, _OWN_SCORE, _MAX_DETECTIONS = 0.3, 0.05, 12
+
+
+_TITLES = (("worst", "Classes found worst"), ("best", "Classes found best"))
+_CAPTION = (
+    f"By AP, rare ones first among equals. Detections of score {_SCORE:.0%} or more, and of "
+    f"{_OWN_SCORE:.0%} or more where they are of the class itself. Red rare, orange common, blue "
+    "frequent classes."
+)
 
 
 class NoPicturesError(ValueError):
@@ -82,58 +90,61 @@ def class_galleries(
     """
     shown = [m for m in methods if (m.first.evaluation / PREDICTIONS_FILE).is_file()]
     if not shown:
-        raise NoPicturesError(f"no {PREDICTIONS_FILE} beside results.json")
+        raise NoPicturesError(f"no {PREDICTIONS_FILE}, which TEST.SAVE_PREDICTIONS writes")
     aps = [method.mean(f"{task}_AP") for method in methods]
     if any(ap is None for ap in aps):
         raise NoPicturesError("per_class.csv is missing")
-    records, metadata = _data_set([method.first for method in methods])
     chosen = best_and_worst(np.mean(aps, axis=0), methods[0].first.groups, num_classes)
-    class_id = methods[0].first.column("class_id")
-    picture_of = {k: _picture_of(records, class_id[k]) for k in (*chosen[0], *chosen[1])}
-    detections = [_detections(method, picture_of.values(), records, metadata) for method in shown]
-    painter = PanelPainter(
-        metadata.thing_classes, class_groups(metadata, class_of_category(metadata))
-    )
-
-    def pictures(classes: Sequence[int]) -> Iterator[Picture]:
-        for k in classes:
-            record = picture_of[k]
-            if record is None:
-                continue
-            own = [_visible(of.get(record["image_id"], ()), class_id[k]) for of in detections]
-            images = painter.pictures(record, own)
-            names = [
-                f"{m.name}: AP {format_percent(float(m.mean(f'{task}_AP')[k]))}" for m in shown
-            ]
-            labels = ["ground truth", *names]
-            jpegs = [(label, _jpeg(image)) for label, image in zip(labels, images, strict=True)]
-            yield Picture(_caption(methods[0].first.rows[k]), jpegs)
-
+    draw = _ClassPainter(shown, task, [*chosen[0], *chosen[1]])
     galleries = []
     for (name, title), classes in zip(_TITLES, chosen, strict=True):
-        kept = []
-        for picture in pictures(classes):
+        pictures = []
+        for picture in filter(None, map(draw, classes)):
             max_bytes -= sum(len(base64.b64encode(jpeg)) for _, jpeg in picture.jpegs)
             if max_bytes >= 0:
-                kept.append(picture)
-        left_out = len(classes) - len(kept)
+                pictures.append(picture)
+        left_out = len(classes) - len(pictures)
         more = f" {left_out} are left out: too large, or on no picture." if left_out else ""
-        galleries.append(Gallery(name, title, _CAPTION + more, kept))
+        galleries.append(Gallery(name, title, _CAPTION + more, pictures))
     return [gallery for gallery in galleries if gallery.pictures]
 
 
-_TITLES = (("worst", "Classes found worst"), ("best", "Classes found best"))
-_CAPTION = (
-    f"By AP, rare ones first among equals. Detections of score {_SCORE:.0%} or more, and of "
-    f"{_OWN_SCORE:.0%} or more where they are of the class itself. Red rare, orange common, blue "
-    "frequent classes."
-)
+class _ClassPainter:
+    """Draws a class on its picture: ground truth, then the detections of each method.
+
+    Args:
+        methods: with detections.
+        task: whose AP is named.
+        classes: that may be drawn, by their row.
+    """
+
+    def __init__(self, methods: Sequence[Method], task: str, classes: Sequence[int]):
+        records, metadata = _data_set(methods[0].first)
+        self._rows = methods[0].first.rows
+        self._picture_of = {k: _picture_of(records, self._rows[k]["class_id"]) for k in classes}
+        self._names = [method.name for method in methods]
+        self._aps = [method.mean(f"{task}_AP") for method in methods]
+        pictures = [record for record in self._picture_of.values() if record is not None]
+        self._detections = [_detections(m, pictures, records, metadata) for m in methods]
+        groups = class_groups(metadata, class_of_category(metadata))
+        self._painter = PanelPainter(metadata.thing_classes, groups)
+
+    def __call__(self, k: int) -> Picture | None:
+        """None if the class is on no picture."""
+        record, class_id = self._picture_of[k], self._rows[k]["class_id"]
+        if record is None:
+            return None
+        found = [_visible(of[record["image_id"]], class_id) for of in self._detections]
+        images = self._painter.pictures(record, found)
+        aps = [format_percent(float(ap[k])) for ap in self._aps]
+        labels = [f"{name}: AP {ap}" for name, ap in zip(self._names, aps, strict=True)]
+        jpegs = zip(["ground truth", *labels], map(_jpeg, images), strict=True)
+        return Picture(_caption(self._rows[k]), list(jpegs))
 
 
-def _data_set(runs: Sequence[RunFolder]) -> tuple[list[dict], Any]:
-    """Records and metadata of the data set the runs were evaluated on."""
-    run = next((run for run in runs if run.dataset), None)
-    if run is None:
+def _data_set(run: RunFolder) -> tuple[Sequence[dict], Any]:
+    """Records and metadata of the data set a run was evaluated on."""
+    if run.dataset is None:
         raise NoPicturesError(
             "the folders do not tell their data set (OUTPUT_DIR/inference/<data set>)"
         )
@@ -164,7 +175,7 @@ def _picture_of(records: Sequence[Mapping], class_id: float) -> Mapping | None:
 
 
 def _detections(
-    method: Method, pictures: Sequence[Mapping | None], records: Sequence[Mapping], metadata: Any
+    method: Method, pictures: Sequence[Mapping], records: Sequence[Mapping], metadata: Any
 ) -> dict[Any, list[DrawnObject]]:
     """Detections on these pictures, by image id."""
     path, class_of = method.first.evaluation / PREDICTIONS_FILE, class_of_category(metadata)
@@ -176,7 +187,6 @@ def _detections(
             for result in predictions.get(record["image_id"], ())
         ]
         for record in pictures
-        if record is not None
     }
 
 

@@ -102,7 +102,7 @@ def test_one_file_alone_makes_a_report_that_says_what_is_missing(tmp_path):
     ]
     assert 'id="search"' not in html
     text = (output / "report.md").read_text(encoding="utf-8")
-    assert "pictures: no lvis_instances_results.json beside results.json" in text
+    assert "pictures: no lvis_instances_results.json, which TEST.SAVE_PREDICTIONS writes" in text
     assert "AP and training images of each class (per_class.csv)" in text
 
 
