@@ -35,8 +35,8 @@ class GradientSums:
         """Positive over negative since the training began [T, K]; NaN without a negative.
 
         The g_j of Tan et al., "Equalization Loss v2: A New Gradient Balance Approach for
-        Long-tailed Object Detection", CVPR 2021, arXiv 2012.08548, section 3.2: 1 is balance, a
-        class near 0 is pushed down alone.
+        Long-tailed Object Detection", CVPR 2021, arXiv 2012.08548, which starts at 100 in the
+        released code, here at nothing. 1 is balance; a class near 0 is pushed down alone.
         """
         positive, negative = (np.cumsum(x, axis=0) for x in (self.positive, self.negative))
         return np.divide(

@@ -10,6 +10,7 @@ from two_processes import final, in_two_processes, train, train_rank
 from lt_det.engine.gradient_ratio import GradientRatio, gradient_sums
 from lt_det.engine.trainer import LTTrainer
 from lt_det.evaluation.gradient_sums import GRADIENT_RATIO_FILE, GradientSums
+from lt_det.losses import SigmoidLoss
 from lt_det.modeling import LTFastRCNNOutputLayers
 
 
@@ -21,9 +22,7 @@ def test_sums_by_hand():
 
 
 def test_of_the_sigmoid_loss_they_are_eqlv2s():
-    """Equations 5 and 6 without weights: |sigmoid(z) - 1| of positives, sigmoid(z) of negatives."""
-    from lt_det.losses import SigmoidLoss
-
+    """Without weights: |sigmoid(z) - 1| of positives, sigmoid(z) of negatives."""
     logits = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
     gt_classes = torch.tensor([0, 3, 2, 2, 3, 0, 1])
     SigmoidLoss(3)(logits, gt_classes).sum().backward()

@@ -1,7 +1,6 @@
+import importlib.util
 import json
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -114,14 +113,30 @@ def test_report_is_the_same_for_the_same_folders(whole):
     assert {path.name: path.read_bytes() for path in output.iterdir()} == files
 
 
-@pytest.mark.integration
-def test_tool_names_what_it_cannot_read(whole, tmp_path):
+@pytest.fixture
+def tool():
+    spec = importlib.util.spec_from_file_location("tool_report", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_tool_names_what_it_cannot_read(whole, tmp_path, tool, capsys):
     make_run(tmp_path / "third", names=(*NAMES[:4], "cat"))
-    arguments = [str(whole), str(tmp_path / "third"), "--output", str(tmp_path / "report")]
-    done = subprocess.run(
-        [sys.executable, str(TOOL), *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert re.search(r"report\.py: .*/run and .*/third are of different classes", done.stderr)
-    assert "Traceback" not in done.stderr
+    folders = [str(whole), str(tmp_path / "third")]
+    assert tool.main([*folders, "--output", str(tmp_path / "report")]) == 1
+    error = capsys.readouterr().err
+    assert re.search(r"^report\.py: .*/run and .*/third are of different classes", error)
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.integration
+def test_options_of_the_tool(whole, tmp_path, tool):
+    make_run(tmp_path / "other", seed=1)
+    folders = [str(whole), str(tmp_path / "other")]
+    options = ["--names", "A", "A", "--dataset", DATASET, "--pictures", "0", "--replicates", "0"]
+    assert tool.main([*folders, "--output", str(tmp_path / "report"), *options]) == 0
+    text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert re.search(r"\| A +\| 38\.22 ± 0\.35 .*\| +2 \|", text)
+    assert "pictures:" not in text
+    assert "Paired differences" not in text
