@@ -46,8 +46,8 @@ class GradientRatio(HookBase):
     with, whatever the loss is, and changes nothing. The stages of a cascade are added. The sums are
     those of one process with the RoIs of all ranks, and a resume goes on with them.
 
-    The ratio is EQLv2's, see :meth:`GradientSums.ratio`; unlike there it has no effect, and any loss
-    and logit layout has one.
+    The ratio is EQLv2's, see :meth:`GradientSums.ratio`; unlike there it has no effect, and every
+    loss and logit layout has one.
 
     Args:
         model: with lt_det's box predictors.
