@@ -114,10 +114,12 @@ def test_report_is_the_same_for_the_same_folders(whole):
 
 
 @pytest.fixture
-def tool():
+def tool(monkeypatch):
     spec = importlib.util.spec_from_file_location("tool_report", TOOL)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    # It would stay for all tests to come.
+    monkeypatch.setattr(module, "setup_logger", lambda **options: None)
     return module
 
 
