@@ -48,11 +48,20 @@ def node_name(cls: type, suffix: str) -> str:
 def hyper_parameters(cls: type) -> dict[str, Any]:
     """Keyword-only constructor parameters of ``cls`` with their defaults.
 
+    Where a constructor takes ``**kwargs`` it hands them on: those of the next class in line (the
+    method resolution order) follow, and so on. The first class that names a parameter says its
+    default.
+
     Raises:
         ValueError: if a parameter has no default, because a config key needs one.
     """
-    parameters = inspect.signature(cls.__init__).parameters.values()
-    hyper = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    hyper = {}
+    for base in (base for base in cls.__mro__ if "__init__" in vars(base)):
+        parameters = inspect.signature(base.__init__).parameters.values()
+        own = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        hyper = hyper | {name: default for name, default in own.items() if name not in hyper}
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
     without = [name for name, default in hyper.items() if default is inspect.Parameter.empty]
     if without:
         raise ValueError(f"{cls.__name__}: hyper-parameters {without} need default values")

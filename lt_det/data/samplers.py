@@ -26,6 +26,7 @@ from fvcore.common.registry import Registry
 from torch.utils.data import Sampler
 
 from lt_det.data.class_lists import ClassLists
+from lt_det.method_card import MethodCard
 from lt_det.registry import kwargs_from_node, lookup
 from lt_det.seeding import seeded
 
@@ -64,6 +65,18 @@ class ClassAwareTrainingSampler(Sampler):
         ValueError: if no record has an annotation, a ``category_id`` is outside [0, K) or ``power``
             is not in [0, 1].
     """
+
+    CARD = MethodCard(
+        paper="Shen et al., Relay Backpropagation, ECCV 2016",
+        arxiv="1512.05830",
+        equation="class with probability ~ image_count^power, then a picture of it",
+        released="Builds index lists; here two streams.",
+        cost="a picture index: 16 B a pair of picture and class",
+        use_when=(
+            "cRT and LWS; POWER 0.5 is square-root sampling. Not under a balanced loss without "
+            "REPEAT_CORRECTED."
+        ),
+    )
 
     # Draws are made in blocks: one multinomial call for each would dominate the loader.
     _BLOCK = 4096

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from lt_det.distributed import sum_over_ranks
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
 from lt_det.losses.prior import check_count_type
+from lt_det.method_card import MethodCard
 
 __all__ = ["BalancedGroupSoftmaxLoss"]
 
@@ -43,6 +44,16 @@ class BalancedGroupSoftmaxLoss(BoxClsLoss):
     Raises:
         ValueError: if an option has no meaning.
     """
+
+    corrects_imbalance = True
+    CARD = MethodCard(
+        paper="Li et al., Balanced Group Softmax, CVPR 2020",
+        arxiv="2006.10408",
+        equation="sum over groups of counts of the mean cross-entropy in each",
+        released="The mean of a group is taken rank by rank.",
+        cost="a softmax a group, a random draw of the groups' others",
+        use_when="Stage 2 with CLASSIFIER.REINIT, where classes of very different counts compete.",
+    )
 
     def __init__(
         self,

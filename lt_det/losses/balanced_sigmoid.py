@@ -7,6 +7,7 @@ import math
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.prior import check_count_type, frequency
 from lt_det.losses.sigmoid import SigmoidLoss
+from lt_det.method_card import MethodCard
 
 __all__ = ["BalancedSigmoidLoss"]
 
@@ -45,6 +46,16 @@ class BalancedSigmoidLoss(SigmoidLoss):
     Raises:
         ValueError: if an option has no meaning.
     """
+
+    corrects_imbalance = True
+    CARD = MethodCard(
+        paper="Ren et al., Balanced Meta-Softmax, NeurIPS 2020",
+        arxiv="2007.10740",
+        equation="sigmoid, S_j = -log((1 - f_j) / f_j)",
+        released="The defaults. The text: FG_ONLY False, ADD_LOG_K True, COUNT_TYPE instance.",
+        cost="one addition of a row",
+        use_when="Stage 2 of a sigmoid detector, with repeat factors as published.",
+    )
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.prior import check_count_type, class_prior
 from lt_det.losses.softmax import SoftmaxLoss
+from lt_det.method_card import MethodCard
 
 __all__ = ["BalancedSoftmaxLoss"]
 
@@ -37,6 +38,16 @@ class BalancedSoftmaxLoss(SoftmaxLoss):
     Raises:
         ValueError: if an option has no meaning.
     """
+
+    corrects_imbalance = True
+    CARD = MethodCard(
+        paper="Ren et al., Balanced Meta-Softmax, NeurIPS 2020",
+        arxiv="2007.10740",
+        equation="softmax, S_j = tau log(K q_j), S_background = 0",
+        released="None has a background column: the detector called so is Balanced Sigmoid.",
+        cost="one addition of a row",
+        use_when="First choice in stage 2 of a softmax detector; no parameter to tune.",
+    )
 
     def __init__(
         self,

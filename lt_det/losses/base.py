@@ -18,7 +18,7 @@ from torch import nn
 
 from lt_det.class_stats import ClassStats
 
-__all__ = ["BOX_CLS_LOSS_REGISTRY", "BoxClsLoss", "ClassStatsBuffers"]
+__all__ = ["BOX_CLS_LOSS_REGISTRY", "BoxClsLoss", "ClassStatsBuffers", "ExactBuffers"]
 
 BOX_CLS_LOSS_REGISTRY = Registry("BOX_CLS_LOSS")
 BOX_CLS_LOSS_REGISTRY.__doc__ = """
@@ -27,11 +27,28 @@ called as ``cls(num_classes, class_stats, **hyper_parameters)``.
 """
 
 
-class ClassStatsBuffers(nn.Module):
+class ExactBuffers(nn.Module):
+    """Statistics of a loss: buffers that keep their precision and are in the checkpoint.
+
+    For running statistics make one in ``__init__``, ``register_buffer`` into it and change the
+    buffers in :meth:`BoxClsLoss.update_state`, summed over the ranks. Checkpoints without them (of
+    another loss, stock Detectron2's) load silently and leave what was there.
+    """
+
+    def _apply(self, fn, recurse=True):
+        # Counts stay float64: half precision would round large ones. Only the device may change.
+        return super()._apply(lambda tensor: tensor.to(fn(tensor).device), recurse)
+
+    def _load_from_state_dict(self, state_dict: Mapping, prefix: str, *args, **kwargs) -> None:
+        # All or nothing: fvcore drops those of another number of classes, but not scalars.
+        if all(f"{prefix}{name}" in state_dict for name in self._buffers):
+            super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+class ClassStatsBuffers(ExactBuffers):
     """The class statistics a model was trained with, as buffers, so checkpoints carry them.
 
-    Evaluation and resume thus need no training set. Checkpoints without them (stock Detectron2's)
-    load silently and leave what was there.
+    Evaluation and resume thus need no training set.
     """
 
     def __init__(self, num_classes: int):
@@ -82,15 +99,6 @@ class ClassStatsBuffers(nn.Module):
             instance_count=self.instance_count.cpu().numpy(),
         )
 
-    def _apply(self, fn, recurse=True):
-        # Counts stay float64: half precision would round large ones. Only the device may change.
-        return super()._apply(lambda tensor: tensor.to(fn(tensor).device), recurse)
-
-    def _load_from_state_dict(self, state_dict: Mapping, prefix: str, *args, **kwargs) -> None:
-        # All or nothing: fvcore drops counts of another number of classes, but not `num_images`.
-        if all(f"{prefix}{name}" in state_dict for name in self._buffers):
-            super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
 
 class BoxClsLoss(nn.Module):
     """Base of all classification losses: every member has a safe default but :meth:`forward`.
@@ -98,13 +106,19 @@ class BoxClsLoss(nn.Module):
     A loss decides four things together, because apart they go out of step: how many logits there
     are, their initial bias, how a training loss comes from them, and how probabilities do.
 
-    Keyword-only parameters of a subclass's ``__init__`` are its config keys.
+    Keyword-only parameters of a subclass's ``__init__`` are its config keys; with ``**kwargs``
+    those of the next class in line are too (:func:`lt_det.registry.hyper_parameters`). What goes
+    before other losses, weights of RoIs say, is a mixin, and a combination a class of two names.
 
     Args:
         num_classes: K.
         class_stats: statistics of the training set. None is fine for a loss that needs none and
             for a model that will take them from a checkpoint.
     """
+
+    #: Whether it corrects for the class counts of the training set, so that a second correction (a
+    #: class-aware sampler, a calibration) is worth a warning.
+    corrects_imbalance = False
 
     def __init__(self, num_classes: int, class_stats: ClassStats | None = None):
         super().__init__()

@@ -12,6 +12,7 @@ from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
 from lt_det.losses.prior import check_count_type, class_prior
 from lt_det.losses.sigmoid import SigmoidLoss
 from lt_det.losses.softmax import SoftmaxLoss
+from lt_det.method_card import MethodCard
 
 __all__ = ["ReweightedSigmoidLoss", "ReweightedSoftmaxLoss"]
 
@@ -37,11 +38,13 @@ class Reweighted(BoxClsLoss):
         count_type: "instance" or "image", what q is the share of.
         weighted_mean: divide the batch's loss by its sum of weights, as the released code does;
             False divides by the number of RoIs, as every loss of Detectron2's box head.
-        link: parameters of the loss behind.
+        kwargs: parameters of the loss behind.
 
     Raises:
         ValueError: if an option has no meaning.
     """
+
+    corrects_imbalance = True
 
     def __init__(
         self,
@@ -52,9 +55,9 @@ class Reweighted(BoxClsLoss):
         norm: str = "class",
         count_type: str = "instance",
         weighted_mean: bool = False,
-        **link,
+        **kwargs,
     ):
-        super().__init__(num_classes, class_stats, **link)
+        super().__init__(num_classes, class_stats, **kwargs)
         if not (math.isfinite(rho) and rho >= 0):
             raise ValueError(f"Expected `rho` to be finite and >= 0, but got {rho}")
         if norm not in NORMS:
@@ -94,49 +97,28 @@ class Reweighted(BoxClsLoss):
 class ReweightedSoftmaxLoss(Reweighted, SoftmaxLoss):
     """Softmax loss with weighted RoIs: the loss of DisAlign and MARC. See :class:`Reweighted`."""
 
-    def __init__(
-        self,
-        num_classes,
-        class_stats=None,
-        *,
-        rho: float = 0.8,
-        norm: str = "class",
-        count_type: str = "instance",
-        weighted_mean: bool = False,
-    ):
-        super().__init__(
-            num_classes,
-            class_stats,
-            rho=rho,
-            norm=norm,
-            count_type=count_type,
-            weighted_mean=weighted_mean,
-        )
+    CARD = MethodCard(
+        paper="Zhang et al., Distribution Alignment, CVPR 2021",
+        arxiv="2103.16370",
+        equation="softmax, RoI weight w_y = q_y^-rho, scaled; background 1",
+        released="WEIGHTED_MEAN True.",
+        cost="R products",
+        use_when=(
+            "Behind the DisAlign and MARC classifiers; NORM sample keeps the background in "
+            "proportion."
+        ),
+    )
 
 
 @BOX_CLS_LOSS_REGISTRY.register()
 class ReweightedSigmoidLoss(Reweighted, SigmoidLoss):
     """Sigmoid loss with weighted RoIs. See :class:`Reweighted` and :class:`SigmoidLoss`."""
 
-    def __init__(
-        self,
-        num_classes,
-        class_stats=None,
-        *,
-        rho: float = 0.8,
-        norm: str = "class",
-        count_type: str = "instance",
-        weighted_mean: bool = False,
-        prior_prob: float = 0.01,
-        background_column: bool = False,
-    ):
-        super().__init__(
-            num_classes,
-            class_stats,
-            rho=rho,
-            norm=norm,
-            count_type=count_type,
-            weighted_mean=weighted_mean,
-            prior_prob=prior_prob,
-            background_column=background_column,
-        )
+    CARD = MethodCard(
+        paper="Zhang et al., Distribution Alignment, CVPR 2021",
+        arxiv="2103.16370",
+        equation="sigmoid, RoI weight w_y = q_y^-rho, scaled; background 1",
+        released="For softmax only.",
+        cost="R products",
+        use_when="Behind the DisAlign and MARC classifiers of a sigmoid detector.",
+    )

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.shift import ShiftedLoss
+from lt_det.method_card import MethodCard
 
 __all__ = ["SigmoidLoss"]
 
@@ -34,6 +35,17 @@ class SigmoidLoss(ShiftedLoss):
     Raises:
         ValueError: if ``prior_prob`` is not in (0, 1).
     """
+
+    CARD = MethodCard(
+        paper="Detectron2's USE_SIGMOID_CE",
+        equation="sum_j BCE(sigmoid(z_j), t_j) over K",
+        released=(
+            "Detectron2 has no prior-probability bias (PRIOR_PROB 0.5) and an unused column "
+            "(BACKGROUND_COLUMN)."
+        ),
+        cost="the plain loss",
+        use_when="As the control of every sigmoid row.",
+    )
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.shift import ShiftedLoss
+from lt_det.method_card import MethodCard
 
 __all__ = ["SoftmaxLoss"]
 
@@ -17,6 +18,13 @@ class SoftmaxLoss(ShiftedLoss):
     S is zero here; a long-tail loss with the softmax link overrides :meth:`shift`. A mask weighs
     the columns inside the denominator, which is the shift log(mask).
     """
+
+    CARD = MethodCard(
+        paper="Detectron2's default",
+        equation="-log softmax(z)_y over K + 1",
+        cost="the plain loss",
+        use_when="As the control of every softmax row, and for stage 1 of decoupled training.",
+    )
 
     def forward(self, logits, gt_classes, mask=None):
         """See :meth:`BoxClsLoss.forward`."""

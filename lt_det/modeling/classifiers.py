@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from fvcore.common.registry import Registry
 from torch import nn
 
+from lt_det.method_card import MethodCard
+
 __all__ = ["CLASSIFIER_REGISTRY", "CLASSIFIER_SUFFIX", "CosineClassifier", "LinearClassifier"]
 
 CLASSIFIER_REGISTRY = Registry("CLASSIFIER")
@@ -29,6 +31,13 @@ _MIN_NORM = 1e-4
 @CLASSIFIER_REGISTRY.register()
 class LinearClassifier(nn.Linear):
     """Detectron2's classifier: z = W h + b, weights from N(0, 0.01)."""
+
+    CARD = MethodCard(
+        paper="Detectron2's",
+        equation="z = W h + b",
+        cost="the plain layer",
+        use_when="Always, unless a row says otherwise: stock checkpoints load both ways.",
+    )
 
     def __init__(self, input_size: int, num_logits: int, num_classes: int | None = None):
         super().__init__(input_size, num_logits)
@@ -57,6 +66,18 @@ class CosineClassifier(nn.Module):
     Raises:
         ValueError: if ``scale`` is not positive and finite.
     """
+
+    CARD = MethodCard(
+        paper="Gidaris and Komodakis, Dynamic Few-Shot Visual Learning, CVPR 2018",
+        arxiv="1804.09458",
+        equation="z_j = s cos(W_j, h) + b_j",
+        released="None has the bias.",
+        cost="two norms",
+        use_when=(
+            "End to end, where the norms of rare classes' weights stay small; with Seesaw, "
+            "LDAM and ECM."
+        ),
+    )
 
     def __init__(
         self,

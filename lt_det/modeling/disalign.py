@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from lt_det.method_card import MethodCard
 from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY
 from lt_det.modeling.foreground_map import ForegroundMapClassifier
 
@@ -30,6 +31,15 @@ class DisAlignClassifier(ForegroundMapClassifier):
     Raises:
         ValueError: see :class:`ForegroundMapClassifier`.
     """
+
+    CARD = MethodCard(
+        paper="Zhang et al., Distribution Alignment, CVPR 2021",
+        arxiv="2103.16370",
+        equation="c (alpha_j z_j + beta_j) + (1 - c) z_j, c = sigmoid(<v, h> + v0)",
+        released="The detector's form; the classification layer is no identity at the start.",
+        cost="one product of D; 2 K + D + 1 parameters train",
+        use_when="Stage 2 with ReweightedSoftmaxLoss.",
+    )
 
     def __init__(self, input_size: int, num_logits: int, num_classes: int):
         super().__init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from lt_det.method_card import MethodCard
 from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY
 from lt_det.modeling.foreground_map import ForegroundMapClassifier
 
@@ -29,6 +30,15 @@ class LearnedScaleClassifier(ForegroundMapClassifier):
     Raises:
         ValueError: see :class:`ForegroundMapClassifier`.
     """
+
+    CARD = MethodCard(
+        paper="Kang et al., Decoupling, ICLR 2020",
+        arxiv="1910.09217",
+        equation="z_j = s_j <W_j, h> + b_j, W frozen",
+        released="The classification code scales the bias too (SCALE_BIAS True).",
+        cost="K parameters train",
+        use_when="Stage 2 with class-aware sampling, when W shall stay.",
+    )
 
     def __init__(
         self, input_size: int, num_logits: int, num_classes: int, *, scale_bias: bool = False

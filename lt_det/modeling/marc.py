@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from lt_det.method_card import MethodCard
 from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY
 from lt_det.modeling.foreground_map import ForegroundMapClassifier
 
@@ -32,6 +33,15 @@ class MARCClassifier(ForegroundMapClassifier):
     Raises:
         ValueError: see :class:`ForegroundMapClassifier`.
     """
+
+    CARD = MethodCard(
+        paper="Wang et al., MARC, ACML 2022",
+        arxiv="2112.07225",
+        equation="z_j = omega_j (<W_j, h> + b_j) + beta_j norm(W_j), W frozen",
+        released="Keeps the norms of the weights that were loaded; weight decay on omega and beta.",
+        cost="K norms; 2 K parameters train",
+        use_when="Stage 2 with ReweightedSoftmaxLoss.",
+    )
 
     def __init__(self, input_size: int, num_logits: int, num_classes: int):
         super().__init__(

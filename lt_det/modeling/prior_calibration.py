@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from lt_det.losses import BoxClsLoss
 from lt_det.losses.prior import check_count_type, class_prior, counts_above_zero
+from lt_det.method_card import MethodCard
 from lt_det.modeling.calibration import CALIBRATION_REGISTRY, BoxCalibration, link_of
 
 __all__ = ["LogitAdjustmentCalibration", "NorCalCalibration"]
@@ -33,6 +34,15 @@ class LogitAdjustmentCalibration(BoxCalibration):
     Raises:
         ValueError: if an option has no meaning.
     """
+
+    CARD = MethodCard(
+        paper="Menon et al., Logit Adjustment, ICLR 2021",
+        arxiv="2007.07314",
+        equation="z_j - tau log(K q_j)",
+        released="No background, so no K: a constant there.",
+        cost="no training",
+        use_when="On a plain softmax that is trained already.",
+    )
 
     links = ("softmax",)
 
@@ -76,6 +86,15 @@ class NorCalCalibration(BoxCalibration):
     Raises:
         ValueError: if an option has no meaning.
     """
+
+    CARD = MethodCard(
+        paper="Pan et al., NorCal, NeurIPS 2021",
+        arxiv="2107.02170",
+        equation="p_j / n_j^gamma, normalised with the background",
+        released="Default gamma 0; takes exp of raw logits.",
+        cost="no training",
+        use_when="On a plain softmax or sigmoid; gamma is chosen on held-out pictures.",
+    )
 
     def __init__(
         self,

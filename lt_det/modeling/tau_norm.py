@@ -7,6 +7,7 @@ import math
 import torch.nn.functional as F
 from torch import nn
 
+from lt_det.method_card import MethodCard
 from lt_det.modeling.calibration import CALIBRATION_REGISTRY, BoxCalibration
 
 __all__ = ["TauNormCalibration"]
@@ -35,6 +36,15 @@ class TauNormCalibration(BoxCalibration):
     Raises:
         ValueError: if ``tau`` is negative or not finite.
     """
+
+    CARD = MethodCard(
+        paper="Kang et al., Decoupling, ICLR 2020",
+        arxiv="1910.09217",
+        equation="<W_j, h> / norm(W_j)^tau",
+        released="Normalises every row (BACKGROUND True).",
+        cost="no training",
+        use_when="To see in minutes what the norms of W cost; linear classifiers.",
+    )
 
     def __init__(self, *, tau: float = 1.0, drop_bias: bool = True, background: bool = False):
         if not (math.isfinite(tau) and tau >= 0):

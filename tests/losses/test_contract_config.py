@@ -1,7 +1,5 @@
 """The contract of a loss: its parameters, its config node, losses from outside lt_det."""
 
-import inspect
-
 import pytest
 import torch
 from contract import (
@@ -85,12 +83,7 @@ def test_config_node_has_the_keyword_only_parameters(cls):
     cfg = get_cfg()
     add_lt_det_config(cfg)
     node = cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS[node_name(cls, "Loss")]
-    keyword_only = {
-        p.name.upper(): p.default
-        for p in inspect.signature(cls).parameters.values()
-        if p.kind is p.KEYWORD_ONLY
-    }
-    assert dict(node) == keyword_only
+    assert dict(node) == {n.upper(): v for n, v in hyper_parameters(cls).items()}
 
 
 @every_variant

@@ -1,0 +1,126 @@
+"""docs/methods.md from the registries: ``python -m lt_det.methods_table > docs/methods.md``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fvcore.common.registry import Registry
+
+from lt_det.data.samplers import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY
+from lt_det.losses import BOX_CLS_LOSS_REGISTRY
+from lt_det.method_card import MethodCard
+from lt_det.modeling.build import LOSS_SUFFIX
+from lt_det.modeling.calibration import CALIBRATION_REGISTRY, CALIBRATION_SUFFIX
+from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX
+from lt_det.registry import hyper_parameters, node_name
+
+__all__ = ["SECTIONS", "methods_page", "own_classes"]
+
+#: Title, registry, class name suffix, config key that names the class, node of its parameters.
+SECTIONS = (
+    (
+        "Losses",
+        BOX_CLS_LOSS_REGISTRY,
+        LOSS_SUFFIX,
+        "MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME",
+        "MODEL.ROI_BOX_HEAD.CLS_LOSS",
+    ),
+    (
+        "Classifiers",
+        CLASSIFIER_REGISTRY,
+        CLASSIFIER_SUFFIX,
+        "MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME",
+        "MODEL.ROI_BOX_HEAD.CLASSIFIER",
+    ),
+    (
+        "Samplers",
+        TRAIN_SAMPLER_REGISTRY,
+        SAMPLER_SUFFIX,
+        "DATALOADER.SAMPLER_TRAIN",
+        "DATALOADER",
+    ),
+    (
+        "Calibrations",
+        CALIBRATION_REGISTRY,
+        CALIBRATION_SUFFIX,
+        "TEST.CALIBRATION.NAME",
+        "TEST.CALIBRATION",
+    ),
+)
+_HEADER = """\
+# All methods
+
+Written by `python -m lt_det.methods_table` from the classes themselves; a test fails when it is
+stale. A config key chooses a class; its parameters are keys below its node. Combinations (a sampler
+and a loss, a classifier and a loss, a calibration after a plain loss) are settings.
+
+z are logits, u = z + S the logits a loss sees. n_j is the count of class j, q_j its share of all,
+f_j the share of pictures that have it; K is the number of foreground classes, R that of RoIs. Unless
+a row says otherwise the background is neither shifted, nor weighted, nor calibrated.
+`tools/compare.py` compares methods on one detector.
+"""
+_COLUMNS = (
+    "Class",
+    "Paper",
+    "Equation",
+    "The released code",
+    "Parameters and defaults",
+    "Cost",
+    "Use when",
+)
+
+
+def own_classes(registry: Registry) -> list[type]:
+    """lt_det's own classes of a registry, by name; a user's are not on the page."""
+    classes = (cls for _, cls in registry if cls.__module__.startswith("lt_det."))
+    return sorted(classes, key=lambda cls: cls.__name__)
+
+
+def methods_page() -> str:
+    """The page, in Markdown.
+
+    Raises:
+        ValueError: naming the classes without a card.
+    """
+    classes = [cls for _, registry, *_ in SECTIONS for cls in own_classes(registry)]
+    missing = [cls.__name__ for cls in classes if not isinstance(vars(cls).get("CARD"), MethodCard)]
+    if missing:
+        raise ValueError(
+            f"{missing} have no card: give each a class attribute CARD = MethodCard(...), see "
+            "lt_det/method_card.py"
+        )
+    return "\n".join([_HEADER, *_tables()])
+
+
+def _tables() -> Iterator[str]:
+    for title, registry, suffix, key, node in SECTIONS:
+        yield f"## {title}\n\n`{key}`; parameters below `{node}`.\n"
+        yield _row(*_COLUMNS)
+        yield _row(*["---"] * len(_COLUMNS))
+        for cls in own_classes(registry):
+            yield _method_row(cls, suffix)
+        yield ""
+
+
+def _method_row(cls: type, suffix: str) -> str:
+    card = cls.CARD
+    link = f"[{card.arxiv}](https://arxiv.org/abs/{card.arxiv})" if card.arxiv else ""
+    keys = [f"{name.upper()} {default!r}" for name, default in hyper_parameters(cls).items()]
+    parameters = f"`{node_name(cls, suffix)}`: {', '.join(keys)}" if keys else ""
+    return _row(
+        f"`{cls.__name__}`",
+        ", ".join(part for part in (card.paper, link) if part),
+        card.equation,
+        card.released,
+        parameters,
+        card.cost,
+        card.use_when,
+    )
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') or '-' for cell in cells)} |"
+
+
+if __name__ == "__main__":
+    print(methods_page(), end="")
