@@ -55,8 +55,8 @@ stale. A config key chooses a class; its parameters are keys below its node. Com
 and a loss, a classifier and a loss, a calibration after a plain loss) are settings.
 
 z are logits, u = z + S the logits a loss sees. n_j is the count of class j, q_j its share of all,
-f_j the share of pictures that have it; K is the number of foreground classes, R that of RoIs. Unless
-a row says otherwise the background is neither shifted, nor weighted, nor calibrated.
+f_j the share of pictures that have it; K is the number of foreground classes, R that of RoIs. The
+background is neither shifted, nor weighted, nor calibrated, unless a row says so.
 `tools/compare.py` compares methods on one detector.
 """
 _COLUMNS = (

@@ -4,6 +4,7 @@ import pytest
 import torch
 from contract import (
     ALTERNATIVES,
+    BESIDE,
     INVALID,
     K,
     R,
@@ -49,13 +50,15 @@ def fingerprint(loss: BoxClsLoss) -> list:
 
 @every_loss
 def test_every_parameter_changes_something(cls, class_stats):
-    default = fingerprint(cls(K, class_stats))
+    beside = BESIDE.get(cls.__name__, {})
+    default = fingerprint(cls(K, class_stats, **beside))
+    alternatives = ALTERNATIVES.get(cls.__name__, {})
     for name in hyper_parameters(cls):
-        alternatives = ALTERNATIVES.get(cls.__name__, {})
         assert name in alternatives, (
             f"add another value of {cls.__name__}'s parameter {name!r} to contract.ALTERNATIVES"
         )
-        assert fingerprint(cls(K, class_stats, **{name: alternatives[name]})) != default, name
+        changed = {**beside, name: alternatives[name]}
+        assert fingerprint(cls(K, class_stats, **changed)) != default, name
 
 
 @every_loss

@@ -84,15 +84,6 @@ def test_without_strength_it_is_the_plain_loss(cls, plain, class_stats):
     assert loss.predict_probs(logits).equal(plain(K).predict_probs(logits))
 
 
-def test_weighted_mean_is_torchs(class_stats):
-    """The predictor divides the sum by R."""
-    loss = ReweightedSoftmaxLoss(K, class_stats, weighted_mean=True)
-    logits, gt_classes = case(loss)
-    weights = F.pad(loss.class_weights(), (0, 1), value=1)
-    expected = F.cross_entropy(logits, gt_classes, weights)
-    torch.testing.assert_close(loss(logits, gt_classes).mean(), expected, rtol=1e-12, atol=0)
-
-
 @every_pair
 def test_background_alone_is_the_plain_loss(cls, plain, class_stats):
     for weighted_mean in (False, True):
@@ -110,17 +101,3 @@ def test_gradient_by_hand(class_stats):
     weights = F.pad(loss.class_weights(), (0, 1), value=1)[gt_classes]
     delta = logits.detach().softmax(1) - F.one_hot(gt_classes, K + 1)
     torch.testing.assert_close(logits.grad, weights.unsqueeze(1) * delta, rtol=1e-12, atol=1e-14)
-
-
-def test_weighted_mean_is_over_all_ranks(class_stats, monkeypatch):
-    """Each rank's part, with the sums of both, is what one process has."""
-    loss = ReweightedSoftmaxLoss(K, class_stats, weighted_mean=True)
-    logits, gt_classes = case(loss)
-    together, sums = loss(logits, gt_classes), []
-    ranks = [slice(0, 4), slice(4, None)]
-    monkeypatch.setattr("lt_det.losses.reweighted.sum_over_ranks", lambda t: sums.append(t) or t)
-    for rows in ranks:
-        loss(logits[rows], gt_classes[rows])
-    monkeypatch.setattr("lt_det.losses.reweighted.sum_over_ranks", lambda t: sum(sums))
-    parts = [loss(logits[rows], gt_classes[rows]) for rows in ranks]
-    torch.testing.assert_close(torch.cat(parts), together, rtol=1e-12, atol=0)
