@@ -94,12 +94,11 @@ class BalancedGroupSoftmaxLoss(BoxClsLoss):
         return torch.bucketize(count, count.new_tensor(self.thresholds), right=True)
 
     def draw_mask(self, gt_classes, verified=None, generator=None):
-        """Weights (R, C), the same in all columns of a group.
+        """Weights (R, C), of a group in the column of its "others"; 1 in all other columns.
 
         The number of RoIs over the number in the group's mean; 0 where a RoI is not drawn.
         """
-        group_of_class = self.group_of_class()
-        group = F.pad(group_of_class, (0, 1), value=-1)[gt_classes]
+        group = F.pad(self.group_of_class(), (0, 1), value=-1)[gt_classes]
         own = group.unsqueeze(1) == torch.arange(self.num_groups, device=group.device)
         # On CPU, where the draw is the same for every device.
         random = torch.rand(own.shape, generator=generator).to(own.device)
@@ -108,20 +107,18 @@ class BalancedGroupSoftmaxLoss(BoxClsLoss):
         number = keep.new_tensor(len(keep), dtype=torch.float64)
         total = sum_over_ranks(torch.cat([number.unsqueeze(0), keep.sum(dim=0)]))
         weight = keep * (total[0] / total[1:].clamp(min=1))
-        return torch.cat([weight[:, group_of_class], weight.new_ones(len(keep), 2), weight], dim=1)
+        return F.pad(weight, (self.num_classes + 2, 0), value=1.0)
 
     def forward(self, logits, gt_classes, mask=None):
         """See :meth:`BoxClsLoss.forward`. Without a mask each RoI is in every group's mean."""
         foreground = (gt_classes < self.num_classes).long()
         loss = F.cross_entropy(self._two_logits(logits), foreground, reduction="none")
-        for group, classes in self._groups():
+        for group, classes, group_logits in self._groups(logits):
+            # Of a class its place in the group, of all others and background the place of "others".
+            place = torch.full((self.num_classes + 1,), len(classes), device=classes.device)
+            place[classes] = torch.arange(len(classes), device=classes.device)
+            inside = F.cross_entropy(group_logits, place[gt_classes], reduction="none")
             others = self.num_classes + 2 + group
-            target = torch.full_like(gt_classes, len(classes))
-            row, place = (gt_classes.unsqueeze(1) == classes).nonzero(as_tuple=True)
-            target[row] = place
-            inside = F.cross_entropy(
-                self._group_logits(logits, group, classes), target, reduction="none"
-            )
             loss = loss + (inside if mask is None else mask[:, others].to(inside) * inside)
         return loss
 
@@ -132,24 +129,23 @@ class BalancedGroupSoftmaxLoss(BoxClsLoss):
         """
         background, foreground = self._two_logits(logits).softmax(dim=1).split(1, dim=1)
         probs = torch.cat([torch.zeros_like(logits[:, : self.num_classes]), background], dim=1)
-        for group, classes in self._groups():
-            inside = self._group_logits(logits, group, classes).softmax(dim=1)[:, :-1]
+        for _, classes, group_logits in self._groups(logits):
+            inside = group_logits.softmax(dim=1)[:, :-1]
             probs = probs.index_copy(1, classes, inside * foreground)
         return probs
 
-    def _groups(self):
-        """Groups that are not empty, each with its classes."""
+    def _groups(self, logits: torch.Tensor):
+        """Groups that are not empty: number, classes, and logits of these and, last, of others."""
         group_of_class = self.group_of_class()
-        for group in range(self.num_groups):
-            classes = (group_of_class == group).nonzero().flatten()
-            if len(classes):
-                yield group, classes
+        groups = [(group_of_class == group).nonzero().flatten() for group in range(self.num_groups)]
+        used = [(group, classes) for group, classes in enumerate(groups) if len(classes)]
+        columns = [F.pad(classes, (0, 1), value=self.num_classes + 2 + g) for g, classes in used]
+        # One selection for all: each alone would have a gradient of the size of all logits.
+        selected = logits.index_select(1, torch.cat(columns))
+        parts = selected.split([len(column) for column in columns], dim=1)
+        for (group, classes), part in zip(used, parts, strict=True):
+            yield group, classes, part
 
     def _two_logits(self, logits: torch.Tensor) -> torch.Tensor:
         """Of background and of foreground, (R, 2)."""
         return logits[:, self.num_classes : self.num_classes + 2]
-
-    def _group_logits(self, logits, group: int, classes: torch.Tensor) -> torch.Tensor:
-        """Of the classes of a group and, last, of its others."""
-        others = self.num_classes + 2 + group
-        return torch.cat([logits[:, classes], logits[:, others : others + 1]], dim=1)

