@@ -53,12 +53,28 @@ PARTS = {
     "marc": ("ReweightedSoftmaxLoss", "MARCClassifier"),
     "disalign": ("ReweightedSoftmaxLoss", "DisAlignClassifier"),
     "bags": ("BalancedGroupSoftmaxLoss", "LinearClassifier"),
+    "seesaw": ("SeesawLoss", "CosineClassifier"),
+    "seesaw_random": ("SeesawLoss", "CosineClassifier"),
+    "softmax_eql": ("SoftmaxEQLLoss", "LinearClassifier"),
+    "logit_adjustment": ("LogitAdjustmentLoss", "LinearClassifier"),
+    "ldam": ("LDAMLoss", "CosineClassifier"),
+    "ldam_drw": ("LDAMLoss", "CosineClassifier"),
+    "class_balanced_softmax": ("ClassBalancedSoftmaxLoss", "LinearClassifier"),
+    "equilibrium": ("EquilibriumLoss", "LinearClassifier"),
 }
+# In stage 2 their classifier starts anew: it is of another width or kind than stage 1's.
+REINIT = ("crt", "bags", "seesaw", "ldam", "ldam_drw")
+# The layers whose own weights are what trains, not a map of their logits.
+WHOLE_LAYERS = ("LinearClassifier", "CosineClassifier")
+
+
+def method_of(name: str) -> str:
+    """``<model>_<method>[_2x][_stage2].yaml``."""
+    return re.search(r"_(?:FPN|small)_(.+?)(?:_2x)?(?:_stage2)?$", Path(name).stem)[1]
 
 
 def parts_of(name: str) -> tuple[str, str] | None:
-    method = re.search(r"_([a-z]+)_stage2", name)
-    return PARTS.get(method[1]) if method else None
+    return PARTS.get(method_of(name))
 
 
 def expected_loss(name: str) -> str:
@@ -77,8 +93,10 @@ def test_builds_what_its_name_says(name):
     trainable = {n for n, parameter in model.named_parameters() if parameter.requires_grad}
     layers = {type(p.cls_score).__name__ for p in box_predictors(model)}
     assert layers == {parts_of(name)[1] if parts_of(name) else "LinearClassifier"}
-    part = ".cls_score." if layers == {"LinearClassifier"} else ".cls_score.foreground_map."
+    is_whole = layers <= set(WHOLE_LAYERS)
+    part = ".cls_score." if is_whole else ".cls_score.foreground_map."
     classifier = {n for n, _ in model.named_parameters() if part in n}
+    classifier = {n for n in classifier if not n.endswith("cls_score.scale")}  # a constant
     predictors = list(box_predictors(model))
     assert {type(p.cls_loss).__name__ for p in predictors} == {expected_loss(name)}
     assert isinstance(model.roi_heads, LTCascadeROIHeads) == ("cascade" in name)
@@ -88,9 +106,11 @@ def test_builds_what_its_name_says(name):
     sampler = "ClassAwareTrainingSampler"
     class_aware = re.search("_(class_aware|crt|lws)_", name)
     assert (cfg.DATALOADER.SAMPLER_TRAIN == sampler) == bool(class_aware)
-    assert cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT == bool(re.search("_(crt|bags)_", name))
+    assert cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT == (
+        "stage2" in name and method_of(name) in REINIT
+    )
     # On a map it would pull scales to 0.
-    assert (cfg.SOLVER.WEIGHT_DECAY == 0) == (layers != {"LinearClassifier"})
+    assert (cfg.SOLVER.WEIGHT_DECAY == 0) == (not is_whole)
     assert bool(cfg.SOLVER.META.NAME) == (name in META)
 
 
@@ -133,11 +153,9 @@ def test_lvis_configs_fit_their_data_set(name):
     assert (cfg.TEST.DETECTIONS_PER_IMAGE, cfg.SOLVER.IMS_PER_BATCH) == (300, 16)
 
 
-@pytest.mark.parametrize("version", ["v0.5", "v1"])
-def test_lvis_has_all_rows_of_both_versions(version):
-    rows = {Path(name).stem for name in LVIS if f"LVIS{version}-" in name}
-    other = {Path(name).stem for name in LVIS if f"LVIS{version}-" not in name}
-    assert rows == other
+def test_lvis_v1_has_all_rows_of_v05():
+    rows = {Path(name).stem for name in LVIS if "LVISv0.5-" in name}
+    assert rows <= {Path(name).stem for name in LVIS if "LVISv1-" in name}
     assert len(rows) == 34
 
 
@@ -220,16 +238,24 @@ STAGE2 = {
     "sigmoid control, class-aware": "sigmoid_class_aware",
     "Balanced Sigmoid": "balanced_sigmoid",
 }
+SOFTMAX_LOSSES = {
+    "equilibrium loss": "equilibrium",
+    "class-balanced weights": "class_balanced_softmax",
+    "LDAM": "ldam",
+    "Seesaw": "seesaw",
+}
+ROWS = [(f"{OPENMOJI}/comparisons/quick.yaml", *row) for row in STAGE2.items()]
+ROWS += [("configs/comparisons/softmax_losses.yaml", *row) for row in SOFTMAX_LOSSES.items()]
 
 
-@pytest.mark.parametrize("row_name", STAGE2)
-def test_a_row_of_a_comparison_is_its_config(row_name):
+@pytest.mark.parametrize(("comparison", "row_name", "method"), ROWS)
+def test_a_row_of_a_comparison_is_its_config(comparison, row_name, method):
     """But for the schedule and the rates, which each chooses on dev."""
-    rows = Comparison.load(ROOT / OPENMOJI / "comparisons" / "quick.yaml").rows
+    rows = Comparison.load(ROOT / comparison).rows
     (row,) = (row for row in rows if row.name == row_name)
     softmax = load(f"{OPENMOJI}/mask_rcnn_small_softmax.yaml")
     ours = with_settings(softmax, row.settings, num_pictures=100)
-    theirs = load(f"{OPENMOJI}/mask_rcnn_small_{STAGE2[row_name]}_stage2.yaml")
+    theirs = load(f"{OPENMOJI}/mask_rcnn_small_{method}_stage2.yaml")
     # From a softmax detector, where the config starts from a sigmoid one.
     if "igmoid" in row_name:
         theirs.MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT = True

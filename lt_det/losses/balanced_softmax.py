@@ -46,7 +46,7 @@ class BalancedSoftmaxLoss(SoftmaxLoss):
         equation="softmax, S_j = tau log(K q_j), S_background = 0",
         released="None has a background column: the detector called so is Balanced Sigmoid.",
         cost="one addition of a row",
-        use_when="First choice in stage 2 of a softmax detector; no parameter to tune.",
+        use_when="Stage 2 of a softmax detector, natural sampling; nothing to tune.",
     )
 
     def __init__(
