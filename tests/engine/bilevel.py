@@ -18,7 +18,7 @@ from lt_det.engine.meta import (
     roi_hypergradient,
     trainable_parameters,
 )
-from lt_det.losses import BoxClsLoss
+from lt_det.losses import BalancedSoftmaxLoss, BoxClsLoss
 from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY
 
 K, D, M = 4, 5, 10
@@ -86,6 +86,33 @@ OPTIONS = {
     "adamw-first-step": Options(adamw=True, steps_before=0),
     "adamw-clip-norm": Options(adamw=True, clip=("norm", 2.0)),
 }
+
+
+def every_two(losses):
+    """Every two of loss, classifier and optimiser options meet; all threes would be too many.
+
+    A loss enters by the derivatives of its rows, a classifier by its Jacobian, the options by what
+    they make of a gradient: none of the three knows more of another than that.
+
+    Args:
+        losses: (class, parameters) each.
+    """
+    linear, balanced = CLASSIFIERS[0], (BalancedSoftmaxLoss, {})
+    cases = [
+        *((loss, linear, option) for loss in losses for option in OPTIONS),
+        *((loss, other, "all-clip-norm") for loss in losses for other in CLASSIFIERS[1:]),
+        *((balanced, other, option) for other in CLASSIFIERS[1:] for option in OPTIONS),
+    ]
+    unique = {
+        f"{loss[0].__name__}{loss[1] or ''}-{other[0].__name__}{other[1] or ''}-{option}": (
+            *loss,
+            *other,
+            option,
+        )
+        for loss, other, option in cases
+    }
+    names = ("cls", "hyper", "classifier", "settings", "option")
+    return pytest.mark.parametrize(names, unique.values(), ids=unique.keys())
 
 
 @dataclass

@@ -1,16 +1,13 @@
 """The hypergradient against autograd through the step, and against finite differences."""
 
-import pytest
-from bilevel import OPTIONS, K, every_classifier, hypergradients, make_optimizer, make_stage
+from bilevel import OPTIONS, K, every_two, hypergradients, make_optimizer, make_stage
 from bilevel_oracles import by_autograd, by_finite_differences, relative_error
-from contract import LOSSES, every_variant
+from contract import LOSSES, VARIANTS
 
-every_option = pytest.mark.parametrize("option", OPTIONS)
+DEFAULTS = [(cls, {}) for cls in LOSSES]
 
 
-@every_variant
-@every_classifier
-@every_option
+@every_two([variant.values for variant in VARIANTS])
 def test_equals_autograd_through_the_step(cls, hyper, classifier, settings, option, class_stats):
     stages = [make_stage(cls(K, class_stats, **hyper), classifier, **settings)]
     optimizer, clip = make_optimizer(stages, OPTIONS[option])
@@ -18,10 +15,8 @@ def test_equals_autograd_through_the_step(cls, hyper, classifier, settings, opti
     assert relative_error(hypergradients(stages, optimizer, clip), expected) <= 1e-10
 
 
-@pytest.mark.parametrize("cls", LOSSES, ids=lambda cls: cls.__name__)
-@every_classifier
-@every_option
-def test_equals_autograd_for_a_cascade(cls, classifier, settings, option, class_stats):
+@every_two(DEFAULTS)
+def test_equals_autograd_for_a_cascade(cls, hyper, classifier, settings, option, class_stats):
     loss = cls(K, class_stats)
     stages = [make_stage(loss, classifier, num_rois=n, **settings) for n in (12, 11, 8)]
     optimizer, clip = make_optimizer(stages, OPTIONS[option])
@@ -29,10 +24,10 @@ def test_equals_autograd_for_a_cascade(cls, classifier, settings, option, class_
     assert relative_error(hypergradients(stages, optimizer, clip), expected) <= 1e-10
 
 
-@pytest.mark.parametrize("cls", LOSSES, ids=lambda cls: cls.__name__)
-@every_classifier
-@every_option
-def test_equals_finite_differences_of_real_steps(cls, classifier, settings, option, class_stats):
+@every_two(DEFAULTS)
+def test_equals_finite_differences_of_real_steps(
+    cls, hyper, classifier, settings, option, class_stats
+):
     stages = [make_stage(cls(K, class_stats), classifier, num_rois=6, **settings)]
     optimizer, clip = make_optimizer(stages, OPTIONS[option])
     expected = by_finite_differences(stages, optimizer, clip)
