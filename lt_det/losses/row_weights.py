@@ -24,8 +24,9 @@ class RowWeighted(BoxClsLoss):
     re-weighting, rho = 0.8, instances) and the background rules; with ``norm="sample"`` it has 1.
 
     Deferred re-weighting (DRW, of the paper of :class:`LDAMLoss`) is any scheme with
-    ``start_step``: all weights are 1 before. Steps are counted in the buffer ``schedule.steps``,
-    which is in the checkpoint; a stage 2 that starts from a checkpoint of such a loss counts on.
+    ``start_step``: all weights are 1 before. Steps are then counted in the buffer
+    ``schedule.steps``, which is in the checkpoint; a stage 2 that starts from a checkpoint of such
+    a loss counts on.
 
     Args:
         num_classes: see :class:`BoxClsLoss`.
@@ -64,7 +65,8 @@ class RowWeighted(BoxClsLoss):
         self.weighted_mean = weighted_mean
         self.start_step = start_step
         self.schedule = ExactBuffers()
-        self.schedule.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        if start_step:
+            self.schedule.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def raw_class_weights(self) -> torch.Tensor:
         """Weights of the foreground classes of any scale, (K,) float64."""
@@ -95,15 +97,14 @@ class RowWeighted(BoxClsLoss):
         else:
             prior = class_prior(self.require_class_stats(), self.count_type)
             weights = weights / (prior * weights).sum()
-        return weights if not self.start_step else torch.where(self._started, weights, 1.0)
-
-    @property
-    def _started(self) -> torch.Tensor:
-        # A tensor: a number would make the GPU wait in every step.
-        return self.schedule.steps >= self.start_step
+        if not self.start_step:
+            return weights
+        # Compared as a tensor: a number would make the GPU wait in every step.
+        return torch.where(self.schedule.steps >= self.start_step, weights, 1.0)
 
     @torch.no_grad()
     def update_state(self, logits, gt_classes):
-        """Count the step."""
+        """Count the step, if the weights wait for one."""
         super().update_state(logits, gt_classes)
-        self.schedule.steps += 1
+        if self.start_step:
+            self.schedule.steps += 1

@@ -18,11 +18,12 @@ NUM_ROIS = 12
 SHARES = [7, 12, 0, 3, 6, 1]
 
 
-def has_running_statistics(cls) -> bool:
-    return any(not name.startswith("class_stats.") for name in cls(K).state_dict())
+def has_running_statistics(cls, hyper) -> bool:
+    state = cls(K, **hyper).state_dict()
+    return any(not name.startswith("class_stats.") for name in state)
 
 
-STATEFUL = [v for v in VARIANTS if has_running_statistics(v.values[0])]
+STATEFUL = [variant for variant in VARIANTS if has_running_statistics(*variant.values)]
 
 
 @pytest.fixture(scope="module")
