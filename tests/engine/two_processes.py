@@ -63,6 +63,5 @@ def assert_close(output, expected):
     values, expected_values = classifiers(output), classifiers(expected)
     assert values.keys() == expected_values.keys()
     for name, value in values.items():
-        torch.testing.assert_close(
-            value, expected_values[name], rtol=1e-5, atol=1e-5 * value.std(correction=0)
-        )
+        atol = 1e-5 * value.std(correction=0)
+        torch.testing.assert_close(value, expected_values[name], rtol=1e-5, atol=atol)
