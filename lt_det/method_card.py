@@ -17,7 +17,7 @@ class MethodCard:
     Attributes:
         paper: authors, short title, venue and year; "" for what no paper is about.
         arxiv: its number, "" if there is none.
-        equation: the formula in the names of the docstrings, without dollar signs.
+        equation: the formula in the names of the docstrings, as plain text.
         released: what the released code does differently, and the option that reaches it.
         cost: time, memory and state beside the plain counterpart.
         use_when: when to choose it.

@@ -110,7 +110,7 @@ def _method_row(cls: type, suffix: str) -> str:
     return _row(
         f"`{cls.__name__}`",
         ", ".join(part for part in (card.paper, link) if part),
-        card.equation,
+        f"`{card.equation}`",
         card.released,
         parameters,
         card.cost,

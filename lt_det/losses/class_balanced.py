@@ -20,7 +20,7 @@ class ClassBalanced(RowWeighted):
     """Goes before a loss: class weights ``w_j ~ (1 - beta) / (1 - beta^{n_j})``.
 
     Cui et al., "Class-Balanced Loss Based on Effective Number of Samples", CVPR 2019, arXiv
-    1901.05555, eq. 4 and 10. beta = 0 gives equal weights, beta -> 1 weights of ``1 / n_j``. The
+    1901.05555, proposition 1. beta = 0 gives equal weights, beta -> 1 weights of ``1 / n_j``. The
     paper, on classification, has no background; here it counts 1.
 
     Args:

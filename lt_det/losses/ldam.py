@@ -20,7 +20,7 @@ class LDAMLoss(ClassBalanced, SoftmaxLoss):
     r"""Softmax loss with ``S_y = -scale Delta_y`` at the label alone, ``Delta_j ~ n_j^{-1/4}``.
 
     Cao et al., "Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss", NeurIPS
-    2019, arXiv 1906.07413, eq. 12-13. The largest margin is ``max_margin``; the background has
+    2019, arXiv 1906.07413. The largest margin is ``max_margin``; the background has
     none, and at test logits are plain.
 
     LDAM-DRW is ``beta`` 0.9999 with ``start_step`` at four fifths of the training (epoch 160 of

@@ -18,9 +18,9 @@ class SoftmaxEQLLoss(SoftmaxLoss):
     r"""Softmax loss with weights ``w_j = 1 - beta T(f_j) (1 - t_j)`` in the denominator.
 
     Tan et al., "Equalization Loss for Long-Tailed Object Recognition", CVPR 2020, arXiv 2003.05176,
-    section 4, softmax form. T(f_j) is 1 for tail classes, of a frequency below ``threshold``; beta
-    is 1 with probability ``drop_rate``, drawn for every RoI and class. So a tail class is seldom
-    the negative of another class's RoI.
+    softmax form. T(f_j) is 1 for tail classes, of a frequency below ``threshold``; beta is 1 with
+    probability ``drop_rate``, drawn for every RoI and class. So a tail class is seldom the negative
+    of another class's RoI.
 
     The softmax form of the paper is for classification, and its code was never released; there is
     no background in it. ``fg_only`` keeps all classes in the denominator of background RoIs, as the

@@ -71,7 +71,10 @@ class CosineClassifier(nn.Module):
         paper="Gidaris and Komodakis, Dynamic Few-Shot Visual Learning, CVPR 2018",
         arxiv="1804.09458",
         equation="z_j = s cos(W_j, h) + b_j",
-        released="None has the bias.",
+        released=(
+            "mmdetection's keeps the bias too, at scale 20; cvpods's learns the scale "
+            "(LEARNED_SCALE)."
+        ),
         cost="two norms",
         use_when=(
             "End to end, where the norms of rare classes' weights stay small; with Seesaw, "

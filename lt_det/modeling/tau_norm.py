@@ -41,7 +41,7 @@ class TauNormCalibration(BoxCalibration):
         paper="Kang et al., Decoupling, ICLR 2020",
         arxiv="1910.09217",
         equation="<W_j, h> / norm(W_j)^tau",
-        released="Normalises every row (BACKGROUND True).",
+        released="For classification; BACKGROUND True normalises every row.",
         cost="no training",
         use_when="To see in minutes what the norms of W cost; linear classifiers.",
     )
