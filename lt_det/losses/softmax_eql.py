@@ -49,7 +49,10 @@ class SoftmaxEQLLoss(SoftmaxLoss):
             "beta ~ Bernoulli(gamma)"
         ),
         released="No code of the softmax form; FG_ONLY is that of the detector's sigmoid form.",
-        cost="a random number a class of foreground RoIs, a bool (R, K + 1)",
+        cost=(
+            "2.6 times cross-entropy on CPU: a random number a class of foreground RoIs, a bool "
+            "(R, K + 1)"
+        ),
         use_when="To compare with; a threshold has to be chosen for other data than LVIS.",
     )
 
