@@ -52,7 +52,7 @@ class BalancedGroupSoftmaxLoss(BoxClsLoss):
         equation="sum over groups of counts of the mean cross-entropy in each",
         released="The mean of a group is taken rank by rank.",
         cost=(
-            "2.9 times cross-entropy on CPU: columns are selected by group, and a random draw of the "
+            "2.9 times cross-entropy on CPU: columns are selected by group; a random draw of the "
             "groups' others"
         ),
         use_when="Stage 2 with CLASSIFIER.REINIT, where classes of very different counts compete.",
