@@ -14,6 +14,7 @@ from lt_det.class_stats import check_group_thresholds
 from lt_det.compat import check_detectron2
 from lt_det.data.lvis_builtin import extend_lvis_metadata
 from lt_det.data.openmoji import register_all_openmoji
+from lt_det.data.repeat_factors import check_repeat_factors
 from lt_det.data.samplers import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY
 from lt_det.evaluation.backends import check_backend
 from lt_det.evaluation.metric_options import MetricOptions
@@ -59,6 +60,11 @@ def add_lt_det_config(cfg: CfgNode) -> None:
     # rare <= first < common <= second < frequent, in training images.
     cfg.DATASETS.GROUP_THRESHOLDS = (10, 100)
 
+    # Of RepeatFactorTrainingSampler, beside REPEAT_THRESHOLD: "image" is Detectron2's frequency,
+    # "image_and_instance" that of instance-aware repeat factors.
+    cfg.DATALOADER.REPEAT_FREQUENCY = "image"
+    # Largest repeat factor of a picture, 0 for none.
+    cfg.DATALOADER.REPEAT_CAP = 0.0
     # Count classes as the training sampler shows them, not as the data set has them.
     cfg.DATALOADER.REPEAT_CORRECTED = False
     _add_nodes(cfg.DATALOADER, TRAIN_SAMPLER_REGISTRY, SAMPLER_SUFFIX)
@@ -133,6 +139,7 @@ def check_config(cfg: CfgNode) -> None:
     check_group_thresholds(cfg.DATASETS.GROUP_THRESHOLDS)
     check_backend(cfg.TEST.LVIS_BACKEND)
     MetricOptions.from_config(cfg)
+    check_repeat_factors(cfg)
     if cfg.SOLVER.AMP.PRECISION not in ("float16", "bfloat16"):
         raise ValueError(
             "Expected SOLVER.AMP.PRECISION to be 'float16' or 'bfloat16', but got "

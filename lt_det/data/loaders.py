@@ -14,7 +14,8 @@ from lt_det.data.class_lists import ClassLists
 from lt_det.data.lvis_builtin import load_builtin_test_set
 from lt_det.data.mapped_records import counting_records, join_records
 from lt_det.data.meta_sampler import GroupedImages, MetaBatchPlan
-from lt_det.data.samplers import ClassAwareTrainingSampler, build_train_sampler, repeat_factors
+from lt_det.data.repeat_factors import repeat_factors
+from lt_det.data.samplers import ClassAwareTrainingSampler, build_train_sampler
 from lt_det.data.statistics import check_num_classes, training_sets
 from lt_det.data.stream import BatchPlan, ResumableLoader, SeededDataset
 from lt_det.data.training_masks import check_training_masks

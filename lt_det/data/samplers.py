@@ -2,14 +2,13 @@
 
 A sampler is registered in :data:`TRAIN_SAMPLER_REGISTRY` and built as
 ``cls(dataset_dicts, num_classes, seed, **hyper_parameters)``; its keyword-only parameters are the
-config keys ``DATALOADER.<NODE>.<PARAM>``. Detectron2's own samplers keep their names and keys.
+config keys ``DATALOADER.<NODE>.<PARAM>``. Detectron2's own samplers keep their names and keys;
+repeat factors have keys beside them, see :mod:`lt_det.data.repeat_factors`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import logging
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -26,6 +25,7 @@ from fvcore.common.registry import Registry
 from torch.utils.data import Sampler
 
 from lt_det.data.class_lists import ClassLists
+from lt_det.data.repeat_factors import repeat_factors
 from lt_det.method_card import MethodCard
 from lt_det.registry import kwargs_from_node, lookup
 from lt_det.seeding import seeded
@@ -35,7 +35,6 @@ __all__ = [
     "ClassAwareTrainingSampler",
     "build_train_sampler",
     "image_weights_from_config",
-    "repeat_factors",
 ]
 
 TRAIN_SAMPLER_REGISTRY = Registry("TRAIN_SAMPLER")
@@ -165,25 +164,6 @@ def image_weights_from_config(cfg: CfgNode, dataset_dicts: Sequence[dict]) -> np
     if name in _DETECTRON2_SAMPLERS:
         return None
     return build_train_sampler(cfg, dataset_dicts, seed=0).image_weights()
-
-
-def repeat_factors(cfg: CfgNode, dataset_dicts: Sequence[dict]) -> torch.Tensor:
-    """Detectron2's repeat factor of each image, without its log line for each category."""
-    with _quiet("detectron2.data.samplers.distributed_sampler"):
-        return RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
-            dataset_dicts, cfg.DATALOADER.REPEAT_THRESHOLD, sqrt=cfg.DATALOADER.REPEAT_SQRT
-        )
-
-
-@contextlib.contextmanager
-def _quiet(logger_name: str) -> Iterator[None]:
-    logger = logging.getLogger(logger_name)
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _repeat_factor_sampler(cfg: CfgNode, dataset_dicts: Sequence[dict], seed: int) -> Sampler:

@@ -1,15 +1,14 @@
-"""Samplers: rates by hand, streams by chi-square, ranks, and Detectron2's repeat factors."""
+"""Samplers: rates by hand, streams by chi-square, ranks, and what every sampler keeps."""
 
 import itertools
-import logging
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 from detectron2.config import get_cfg
-from detectron2.data.samplers import RepeatFactorTrainingSampler, TrainingSampler
+from detectron2.data.samplers import TrainingSampler
 from detectron2.utils import comm
 from torch.utils.data import Sampler
 
@@ -21,7 +20,6 @@ from lt_det.data.samplers import (
     ClassAwareTrainingSampler,
     build_train_sampler,
     image_weights_from_config,
-    repeat_factors,
 )
 from lt_det.data.statistics import class_stats_from_config
 from lt_det.registry import hyper_parameters, node_name
@@ -243,28 +241,6 @@ def test_detectron2s_own_samplers_are_seeded(cfg, name):
     assert image_weights_from_config(cfg, as_dicts(TOY)) is None
 
 
-@pytest.mark.parametrize("sqrt", [True, False])
-def test_repeat_factors_are_detectron2s(cfg, sqrt, caplog):
-    cfg.DATALOADER.SAMPLER_TRAIN = "RepeatFactorTrainingSampler"
-    cfg.DATALOADER.REPEAT_THRESHOLD = 0.6
-    cfg.DATALOADER.REPEAT_SQRT = sqrt
-    dicts = as_dicts(TOY)
-    expected = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
-        dicts, 0.6, sqrt=sqrt
-    )
-    caplog.clear()
-    with caplog.at_level(logging.INFO):
-        assert repeat_factors(cfg, dicts).equal(expected)
-        sampler = build_train_sampler(cfg, dicts, cfg.SEED)
-    assert not caplog.records  # LVIS would log 1,203 lines
-    assert draw(sampler, 50) == draw(RepeatFactorTrainingSampler(expected, seed=3), 50)
-    np.testing.assert_array_equal(image_weights_from_config(cfg, dicts), expected.double())
-    # r = max(1, sqrt(t / f)); class 1 is in 2 of 7 images.
-    ratio = 0.6 / (2 / 7)
-    by_hand = [1, 1, math.sqrt(ratio) if sqrt else ratio, 1, 1, math.sqrt(ratio) if sqrt else ratio]
-    np.testing.assert_allclose(expected[:6], by_hand, rtol=1e-6)
-
-
 @pytest.mark.parametrize("sampler", ["RepeatFactorTrainingSampler", "ClassAwareTrainingSampler"])
 def test_repeat_corrected_counts_are_what_training_sees(tiny_cfg, toy_lvis, sampler):
     """Against the class counts of the pictures an ordinary loader really draws."""
@@ -291,27 +267,6 @@ def test_repeat_corrected_counts_are_what_training_sees(tiny_cfg, toy_lvis, samp
     np.testing.assert_allclose(stats.image_count, observed.image_count, rtol=0.1)
     np.testing.assert_allclose(stats.instance_count, observed.instance_count, rtol=0.1)
     assert stats.image_count[3] == 0
-
-
-def test_repeat_corrected_counts_by_hand(tiny_cfg, toy_lvis):
-    tiny_cfg.DATALOADER.SAMPLER_TRAIN = "RepeatFactorTrainingSampler"
-    tiny_cfg.DATALOADER.REPEAT_THRESHOLD = 0.5
-    tiny_cfg.DATALOADER.REPEAT_CORRECTED = True
-    stats = class_stats_from_config(tiny_cfg)
-    # Seven pictures are left without the empty one. Classes of each:
-    pictures = [[0], [0, 0], [0, 1], [0, 0, 1], [0, 4, 4], [0, 2], [1]]
-    frequency = {c: n / 7 for c, n in enumerate(toy_lvis.image_count) if n}
-    images, instances, total = defaultdict(float), defaultdict(float), 0.0
-    for classes in pictures:
-        factor = max(max(1.0, math.sqrt(0.5 / frequency[c])) for c in classes)
-        total += factor
-        for c in set(classes):
-            images[c] += factor
-        for c in classes:
-            instances[c] += factor
-    assert stats.num_images == pytest.approx(total, rel=1e-6)
-    np.testing.assert_allclose(stats.image_count, [images[c] for c in range(5)], rtol=1e-6)
-    np.testing.assert_allclose(stats.instance_count, [instances[c] for c in range(5)], rtol=1e-6)
 
 
 def test_loader_refuses_another_number_of_classes(tiny_cfg):
