@@ -22,6 +22,10 @@ from lt_det.losses import BOX_CLS_LOSS_REGISTRY
 from lt_det.modeling.build import LOSS_SUFFIX
 from lt_det.modeling.calibration import CALIBRATION_REGISTRY, CALIBRATION_SUFFIX
 from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX
+from lt_det.modeling.feature_augmentation import (
+    FEATURE_AUGMENTATION_REGISTRY,
+    FEATURE_AUGMENTATION_SUFFIX,
+)
 from lt_det.registry import hyper_parameters, node_name
 
 __all__ = ["add_lt_det_config", "check_config"]
@@ -50,10 +54,20 @@ def add_lt_det_config(cfg: CfgNode) -> None:
     # Start training with a fresh classifier instead of the one in MODEL.WEIGHTS.
     box_head.CLASSIFIER.REINIT = False
     _add_nodes(box_head.CLASSIFIER, CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX)
+    # Features that train the classifier beside those of the RoIs, "" for none.
+    box_head.FEATURE_AUGMENTATION = CfgNode({"NAME": ""})
+    # Steps between evaluations on the held-out pictures; 0 is one pass over the training pictures.
+    box_head.FEATURE_AUGMENTATION.PERIOD = 0
+    _add_nodes(
+        box_head.FEATURE_AUGMENTATION, FEATURE_AUGMENTATION_REGISTRY, FEATURE_AUGMENTATION_SUFFIX
+    )
 
     # A user's own data sets, each [name, "coco" or "lvis", annotation file, image folder]. Relative
     # paths are below $DETECTRON2_DATASETS.
     cfg.DATASETS.REGISTER = ()
+    # Share of the training pictures that is set aside to adapt a feature augmentation. Neither
+    # detector nor classifier trains on them; a class keeps at least one picture for training.
+    cfg.DATASETS.HOLDOUT = 0.0
     # Class statistics: "" computes them from DATASETS.TRAIN, "checkpoint" takes them from the
     # checkpoint, anything else is a file written by ClassStats.save.
     cfg.DATASETS.CLASS_STATS_FILE = ""
@@ -145,6 +159,7 @@ def check_config(cfg: CfgNode) -> None:
             "Expected SOLVER.AMP.PRECISION to be 'float16' or 'bfloat16', but got "
             f"{cfg.SOLVER.AMP.PRECISION!r}"
         )
+    _check_augmentation(cfg)
     loss = cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS
     # An unknown name is told by whoever builds the loss.
     known = loss.NAME in BOX_CLS_LOSS_REGISTRY
@@ -165,6 +180,26 @@ def check_config(cfg: CfgNode) -> None:
             "TEST.CALIBRATION.NAME '', or calibrate a model of the plain loss",
             cfg.TEST.CALIBRATION.NAME,
             loss.NAME,
+        )
+
+
+def _check_augmentation(cfg: CfgNode) -> None:
+    node = cfg.MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION
+    key = "MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION"
+    if node.PERIOD < 0:
+        raise ValueError(f"Expected {key}.PERIOD to be at least 0, but got {node.PERIOD}")
+    if not node.NAME:
+        return
+    if cfg.SOLVER.META.NAME:
+        raise ValueError(
+            f"{key}.NAME {node.NAME!r} has no part in the bilevel step of SOLVER.META.NAME "
+            f"{cfg.SOLVER.META.NAME!r}: set one of them to ''"
+        )
+    known = node.NAME in FEATURE_AUGMENTATION_REGISTRY
+    if known and FEATURE_AUGMENTATION_REGISTRY.get(node.NAME).adapts and not cfg.DATASETS.HOLDOUT:
+        raise ValueError(
+            f"{key}.NAME {node.NAME!r} adapts to the loss on training pictures that are set aside: "
+            "set DATASETS.HOLDOUT to their share, for example 0.05"
         )
 
 

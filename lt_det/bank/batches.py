@@ -9,10 +9,11 @@ from detectron2.config import CfgNode
 
 from lt_det.bank.feature_bank import FeatureBank
 from lt_det.data.stream import Place
+from lt_det.engine.feature_adaptation import HELD_OUT_SEED
 from lt_det.modeling.roi_recorder import RoIs
 from lt_det.seeding import derived_seed
 
-__all__ = ["ROI_SAMPLERS", "class_aware_rois", "picture_rois"]
+__all__ = ["ROI_SAMPLERS", "class_aware_rois", "held_out_rois", "picture_rois"]
 
 ROI_SAMPLERS = ("", "class_aware")
 
@@ -30,6 +31,14 @@ def picture_rois(bank: FeatureBank, places: Sequence[Place], seed: int, iteratio
     numbers = bank.picture_numbers[images].tolist()
     # The keys of lt_det.engine.autocast_trainer: the same step sees the same RoIs there.
     return bank.rois(images, [(seed, iteration, number) for number in numbers])
+
+
+def held_out_rois(bank: FeatureBank, batch_size: int = 8) -> Iterator[RoIs]:
+    """The RoIs of all pictures of a bank, each sampled alike every time."""
+    numbers = bank.picture_numbers.tolist()
+    for start in range(0, len(numbers), batch_size):
+        images = range(start, min(start + batch_size, len(numbers)))
+        yield bank.rois(images, [(HELD_OUT_SEED, numbers[i]) for i in images])
 
 
 def class_aware_rois(cfg: CfgNode, bank: FeatureBank, seed: int) -> Iterator[RoIs]:

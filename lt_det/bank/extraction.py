@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from lt_det.bank.folder import BankFolder
 from lt_det.data.stream import Place
+from lt_det.engine.freeze import frozen
 
 __all__ = ["Extraction", "autocast_of", "extract", "stored"]
 
@@ -84,7 +85,7 @@ def extract(cfg: CfgNode, model: nn.Module, job: Extraction) -> BankFolder:
     comm.synchronize()
     mine = missing[comm.get_rank() :: comm.get_world_size()]
     if mine:
-        with _frozen(model), torch.no_grad(), EventStorage():
+        with frozen(model), torch.no_grad(), EventStorage():
             _write_shards(cfg, folder, job, mine, missing)
     comm.synchronize()
     if comm.is_main_process():
@@ -178,18 +179,3 @@ def _checked(columns: Columns) -> Columns:
                 "FEATURE_BANK.DTYPE 'float32', or check that the checkpoint has not diverged"
             )
     return columns
-
-
-@contextlib.contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
-    """Inside, no parameter trains, so that branches without gradient are skipped."""
-    modes = [(module, module.training) for module in model.modules()]
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    model.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)
-        for module, training in modes:
-            module.training = training

@@ -13,15 +13,23 @@ from detectron2.utils.events import EventStorage, get_event_storage
 from torch import nn
 from tqdm import trange
 
-from lt_det.bank.batches import ROI_SAMPLERS, class_aware_rois, picture_rois
+from lt_det.bank.batches import (
+    ROI_SAMPLERS,
+    class_aware_rois,
+    held_out_rois,
+    picture_rois,
+)
 from lt_det.bank.feature_bank import FeatureBank
+from lt_det.data.held_out import split_held_out
 from lt_det.data.loaders import build_batch_plan, build_meta_plan
 from lt_det.data.meta_sampler import MetaBatchPlan
 from lt_det.data.stream import BatchPlan
 from lt_det.engine.class_rates_report import ClassRatesReport
+from lt_det.engine.feature_adaptation import adapt, adapting_predictors, period_of
 from lt_det.engine.freeze import freeze_parameters
 from lt_det.engine.meta_trainer import build_meta_step
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers, only_predictor
+from lt_det.modeling.feature_augmentation import augmented_loss
 from lt_det.modeling.roi_recorder import RoIs
 from lt_det.seeding import seed_everything
 
@@ -81,6 +89,11 @@ def classifier_steps(
     predictor, optimizer, scheduler = prepare_classifier(cfg, model)
     storage = get_event_storage()
     seed = max(cfg.SEED, 0)
+    kept, held_out = split_held_out(cfg, dataset_dicts)
+    if held_out:
+        aside, bank = bank.subset(held_out), bank.subset(kept)
+        dataset_dicts = [dataset_dicts[i] for i in kept]
+    period = period_of(cfg, len(kept)) if adapting_predictors(model) else 0
     if cfg.SOLVER.META.NAME:
         steps = _meta_steps(cfg, model, optimizer, bank, dataset_dicts, seed)
     else:
@@ -92,6 +105,8 @@ def classifier_steps(
             next(steps)
             scheduler.step()
             storage.step()
+            if period and (iteration + 1) % period == 0:
+                adapt([predictor], ([rois] for rois in held_out_rois(aside)))
             yield
 
 
@@ -143,6 +158,7 @@ def _plain_steps(cfg, predictor, optimizer, bank, dataset_dicts, seed) -> Iterat
     for rois in _batches(cfg, bank, dataset_dicts, seed):
         logits = predictor.cls_score(rois.features)
         loss = predictor.classification_loss(logits, rois.gt_classes, rois.weights)
+        loss = augmented_loss(predictor, loss, rois.features, logits, rois.gt_classes, rois.weights)
         optimizer.zero_grad()
         (loss * predictor.loss_weight.get("loss_cls", 1.0)).backward()
         optimizer.step()

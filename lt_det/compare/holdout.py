@@ -10,9 +10,9 @@ from pathlib import Path
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from lt_det.data.annotation_file import read_annotation_file
+from lt_det.data.held_out import is_drawn
 from lt_det.data.register import FORMATS
 from lt_det.evaluation.report import atomic_text
-from lt_det.seeding import derived_seed, picture_number
 
 __all__ = ["hold_out"]
 
@@ -57,7 +57,7 @@ def hold_out(
             f"--holdout needs a training set with an annotation file of the formats "
             f"{sorted(FORMATS)}, which {dataset_names[0]!r} is not: name a dev set by --dev"
         )
-    held_out = {i for i, record in enumerate(records) if _is_held_out(record, share)}
+    held_out = {i for i, record in enumerate(records) if is_drawn(record, share, _HOLDOUT)}
     if not 0 < len(held_out) < len(records):
         raise ValueError(
             f"--holdout {share} of {len(records)} pictures leaves nothing on one side: name a dev "
@@ -86,10 +86,6 @@ def _announce(classes: Sequence[str], records: Sequence[dict], held_out: set[int
         len(classes),
         f", such as {unseen[:3]}: their AP has no say in the choice" if unseen else "",
     )
-
-
-def _is_held_out(record: dict, share: float) -> bool:
-    return derived_seed(picture_number(record), _HOLDOUT) < share * 2**32
 
 
 def _write_part(json_file: str, image_ids: set, path: Path) -> None:

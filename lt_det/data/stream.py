@@ -71,6 +71,12 @@ class SeededDataset(Dataset):
         other.seed = seed
         return other
 
+    def subset(self, indices: Sequence[int]) -> SeededDataset:
+        """Some of the records, numbered anew."""
+        other = copy.copy(self)
+        other.records = DatasetFromList([self.records[i] for i in indices], copy=False)
+        return other
+
     def __len__(self) -> int:
         """Number of records."""
         return len(self.records)
@@ -134,6 +140,7 @@ class ResumableLoader:
         plan: which places make a batch; an attribute ``most_ahead`` limits how many batches may be
             planned before their turn.
         num_workers: processes; 0 loads in this one.
+        held_out: pictures of the training set that train nothing.
 
     Raises:
         ValueError: if the workers would fetch more batches ahead than the plan allows.
@@ -142,9 +149,16 @@ class ResumableLoader:
     # Batches a worker fetches ahead, as torch's DataLoader does.
     _PREFETCH = 2
 
-    def __init__(self, dataset: SeededDataset, plan: Sampler, num_workers: int = 0):
+    def __init__(
+        self,
+        dataset: SeededDataset,
+        plan: Sampler,
+        num_workers: int = 0,
+        held_out: SeededDataset | None = None,
+    ):
         self.dataset = dataset
         self.plan = plan
+        self.held_out = held_out
         self._num_workers = num_workers
         self._prefetch = self._PREFETCH if num_workers else None
         most = getattr(plan, "most_ahead", None)

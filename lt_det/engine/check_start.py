@@ -96,6 +96,7 @@ def check_box_predictors(cfg: CfgNode, model: nn.Module) -> None:
         "MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME": box_head.CLS_LOSS.NAME != "SoftmaxLoss",
         "MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME": box_head.CLASSIFIER.NAME != "LinearClassifier",
         "MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT": box_head.CLASSIFIER.REINIT,
+        "MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION.NAME": bool(box_head.FEATURE_AUGMENTATION.NAME),
         "TEST.CALIBRATION.NAME": bool(cfg.TEST.CALIBRATION.NAME),
     }
     without_effect = [key for key, is_asked in asked.items() if is_asked]

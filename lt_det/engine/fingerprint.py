@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 # Not among them: MAX_ITER, workers and processes, which may change; SEED, which a resume keeps.
 KEYS = (
     "DATASETS.TRAIN",
+    "DATASETS.HOLDOUT",
     "DATALOADER.SAMPLER_TRAIN",
     "DATALOADER.REPEAT_THRESHOLD",
     "DATALOADER.REPEAT_SQRT",
@@ -31,6 +32,7 @@ KEYS = (
     "MODEL.ROI_HEADS.NAME",
     "MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME",
     "MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME",
+    "MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION.NAME",
 )
 NUM_PICTURES = "number of training pictures"
 

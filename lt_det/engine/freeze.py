@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -12,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
-__all__ = ["FrozenModulesInEval", "FrozenProposals", "freeze_parameters"]
+__all__ = ["FrozenModulesInEval", "FrozenProposals", "freeze_parameters", "frozen"]
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,24 @@ class FrozenProposals(HookBase):
         for rpn, (before_nms, after_nms) in zip(self._rpns, self._top_k, strict=True):
             rpn.train()
             rpn.pre_nms_topk, rpn.post_nms_topk = dict(before_nms), dict(after_nms)
+
+
+@contextlib.contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Inside, no parameter trains, so that branches without gradient are skipped.
+
+    Afterwards parameters train, and modules have the mode, as before.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+        for module, training in modes:
+            module.training = training
 
 
 def frozen_modules(model: nn.Module) -> list[nn.Module]:

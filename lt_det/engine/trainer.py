@@ -27,6 +27,7 @@ from lt_det.engine.check_data import check_datasets, check_same_classes
 from lt_det.engine.check_start import check_box_predictors, check_device
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.class_rates_report import ClassRatesReport
+from lt_det.engine.feature_adaptation import FeatureAdaptation, adapting_predictors
 from lt_det.engine.fingerprint import fingerprint, warn_of_differences
 from lt_det.engine.finite import save_on_failure
 from lt_det.engine.freeze import FrozenModulesInEval, FrozenProposals, freeze_parameters
@@ -159,8 +160,10 @@ class LTTrainer(DefaultTrainer):
         )
 
     def build_hooks(self) -> list[HookBase]:
-        """Detectron2's, with class rates their report, and the gradient ratio if it is wanted."""
+        """Detectron2's, and those of class rates, augmentations and the gradient ratio."""
         hooks = super().build_hooks()
+        if adapting_predictors(self.model):
+            hooks.insert(0, FeatureAdaptation(self.cfg, self.model, self._trainer.data_loader))
         if isinstance(self._trainer, MetaTrainer):
             # Before the writers, which come last.
             report = ClassRatesReport(self._trainer.meta_step, self.model, self.cfg)

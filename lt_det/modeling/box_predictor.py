@@ -25,6 +25,12 @@ from lt_det.modeling.build import (
 )
 from lt_det.modeling.calibration import BoxCalibration, build_calibration
 from lt_det.modeling.classifiers import LinearClassifier
+from lt_det.modeling.feature_augmentation import (
+    FeatureAugmentation,
+    augmented_loss,
+    build_feature_augmentation,
+    keep_features,
+)
 
 __all__ = [
     "NO_LIMIT",
@@ -47,6 +53,8 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
 
     # Takes the proposals in place of the losses, see lt_det.modeling.roi_recorder.
     recorder: Callable[[LTFastRCNNOutputLayers, list[Instances]], None] | None = None
+    # The classifier's input, kept by keep_features until the losses.
+    features: torch.Tensor | None = None
 
     @configurable
     def __init__(
@@ -57,6 +65,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         cls_loss: BoxClsLoss,
         classifier: nn.Module | None = None,
         calibration: BoxCalibration | None = None,
+        feature_augmentation: FeatureAugmentation | None = None,
         **kwargs,
     ):
         """
@@ -68,6 +77,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
                 ``cls_loss.num_logits`` logits, taken as it is; None is a fresh
                 :class:`LinearClassifier` with the loss's initial bias.
             calibration: of :data:`CALIBRATION_REGISTRY`, applied at test time; None is none.
+            feature_augmentation: of :data:`FEATURE_AUGMENTATION_REGISTRY`; None is none.
             kwargs: see :class:`FastRCNNOutputLayers`.
 
         Raises:
@@ -99,6 +109,9 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         self.cls_loss = cls_loss
         self.cls_score = classifier
         self.calibration = calibration
+        self.feature_augmentation = feature_augmentation
+        if feature_augmentation is not None:
+            self.register_forward_pre_hook(keep_features)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
@@ -116,6 +129,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         arguments["calibration"] = build_calibration(cfg)
         if cfg.TEST.DETECTIONS_PER_CLASS:
             arguments["test_topk_per_image"] = NO_LIMIT
+        arguments["feature_augmentation"] = build_feature_augmentation(cfg, input_size)
         arguments["loss_weight"] = {
             **arguments["loss_weight"],
             "loss_cls": box_head.CLS_LOSS.WEIGHT,
@@ -129,6 +143,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         cls_loss: BoxClsLoss,
         classifier: nn.Module | None = None,
         calibration: BoxCalibration | None = None,
+        feature_augmentation: FeatureAugmentation | None = None,
     ) -> LTFastRCNNOutputLayers:
         """The predictor that takes the place of ``stock`` in a model that is built.
 
@@ -141,6 +156,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             cls_loss: see the constructor.
             classifier: see the constructor.
             calibration: see the constructor.
+            feature_augmentation: see the constructor.
 
         Raises:
             ValueError: if loss, classifier and ``stock`` are not of the same number of classes, or
@@ -154,6 +170,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             cls_loss=cls_loss,
             classifier=classifier,
             calibration=calibration,
+            feature_augmentation=feature_augmentation,
             box2box_transform=stock.box2box_transform,
             test_score_thresh=stock.test_score_thresh,
             test_nms_thresh=stock.test_nms_thresh,
@@ -188,6 +205,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             proposals: with ``gt_classes``, ``proposal_boxes`` and, if any is foreground,
                 ``gt_boxes``.
         """
+        features, self.features = self.features, None
         if self.recorder is not None:
             self.recorder(self, proposals)
             return {}
@@ -207,6 +225,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         if self.training and world_size() > 1:
             share = _share_of_rois(gt_classes)
             losses = {name: loss * share for name, loss in losses.items()}
+        losses["loss_cls"] = augmented_loss(self, losses["loss_cls"], features, logits, gt_classes)
         return {name: loss * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
 
     def classification_loss(

@@ -17,6 +17,7 @@ from lt_det.modeling.build import (
     build_classifier,
 )
 from lt_det.modeling.calibration import BoxCalibration, build_calibration
+from lt_det.modeling.feature_augmentation import build_feature_augmentation
 
 __all__ = ["install_box_predictor"]
 
@@ -38,7 +39,8 @@ def install_box_predictor(
     Args:
         model: changed in place.
         cfg: a yacs config after ``add_lt_det_config``; ``MODEL.ROI_BOX_HEAD.CLS_LOSS`` and
-            ``CLASSIFIER``, ``TEST.CALIBRATION`` and ``TEST.DETECTIONS_PER_CLASS`` decide.
+            ``CLASSIFIER``, ``FEATURE_AUGMENTATION``, ``TEST.CALIBRATION`` and
+            ``TEST.DETECTIONS_PER_CLASS`` decide.
         cls_loss: or, without yacs, the loss. Several predictors (cascade) get a copy each.
         classifier: with ``cls_loss``, the layer from features to logits; None is a linear one.
         calibration: with ``cls_loss``, what changes probabilities at test time; None is none.
@@ -83,9 +85,13 @@ def _from_config(cfg: CfgNode) -> Builder:
 
     def build(stock: FastRCNNOutputLayers) -> LTFastRCNNOutputLayers:
         cls_loss = build_box_cls_loss(cfg, class_stats)
-        classifier = build_classifier(cfg, stock.cls_score.weight.shape[1], cls_loss)
+        feature_size = stock.cls_score.weight.shape[1]
         predictor = LTFastRCNNOutputLayers.from_stock(
-            stock, cls_loss, classifier, build_calibration(cfg)
+            stock,
+            cls_loss,
+            build_classifier(cfg, feature_size, cls_loss),
+            build_calibration(cfg),
+            build_feature_augmentation(cfg, feature_size),
         )
         if cfg.TEST.DETECTIONS_PER_CLASS:
             predictor.test_topk_per_image = NO_LIMIT
