@@ -6,6 +6,8 @@ import numpy as np
 
 __all__ = ["affinity_propagation"]
 
+_TIE = 1e-12
+
 
 def affinity_propagation(
     similarity: np.ndarray, damping: float = 0.5, max_iter: int = 200, stable_iter: int = 15
@@ -27,8 +29,12 @@ def affinity_propagation(
         (N,) ints from 0. Without any exemplar each point is a cluster of its own.
     """
     number = len(similarity)
+    if number < 2:
+        return np.arange(number)
     similarity = similarity.astype(np.float64)
-    np.fill_diagonal(similarity, np.median(similarity) if number else 0.0)
+    np.fill_diagonal(similarity, np.median(similarity))
+    # Both members of a pair are as good an exemplar as the other: without a difference neither is.
+    similarity *= 1 + _TIE * np.random.default_rng(0).standard_normal(similarity.shape)
     responsibility, availability = np.zeros((2, number, number))
     is_exemplar, stable = np.zeros(number, dtype=bool), 0
     for _ in range(max_iter):

@@ -1,0 +1,100 @@
+"""Affinity propagation against a loop over the published messages, scikit-learn, and by eye."""
+
+import numpy as np
+import pytest
+
+from lt_det.modeling.affinity_propagation import affinity_propagation
+
+
+def blobs(seed, number=40, groups=4, spread=0.3):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, groups, number)
+    centres = 10 * rng.normal(size=(groups, 5))
+    return centres[truth] + spread * rng.normal(size=(number, 5)), truth
+
+
+def negative_distance(points):
+    return -((points[:, None] - points[None]) ** 2).sum(-1)
+
+
+def canonical(labels):
+    """Clusters numbered in order of appearance."""
+    numbers = {}
+    return [numbers.setdefault(int(label), len(numbers)) for label in labels]
+
+
+def slow_exemplars(similarity, rounds, damping=0.5):
+    """The messages of the paper, one by one."""
+    n = len(similarity)
+    s = similarity.copy()
+    np.fill_diagonal(s, np.median(s))
+    r, a = np.zeros((n, n)), np.zeros((n, n))
+    for _ in range(rounds):
+        new = np.zeros((n, n))
+        for i in range(n):
+            for k in range(n):
+                new[i, k] = s[i, k] - max(a[i, j] + s[i, j] for j in range(n) if j != k)
+        r = damping * r + (1 - damping) * new
+        new = np.zeros((n, n))
+        for i in range(n):
+            for k in range(n):
+                support = sum(max(0.0, r[j, k]) for j in range(n) if j not in (i, k))
+                new[i, k] = support if i == k else min(0.0, r[k, k] + support)
+        a = damping * a + (1 - damping) * new
+    return [k for k in range(n) if r[k, k] + a[k, k] > 0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_exemplars_are_those_of_a_slow_loop(seed):
+    points, _ = blobs(seed, number=14, groups=3, spread=2.0)
+    similarity = negative_distance(points)
+    labels = affinity_propagation(similarity)
+    exemplars = slow_exemplars(similarity, rounds=60)
+    assert 1 < len(exemplars) == labels.max() + 1
+    # A cluster is what has its exemplar for the closest; its best member may then take its place.
+    closest = similarity[:, exemplars].argmax(axis=1)
+    closest[exemplars] = np.arange(len(exemplars))
+    centres = [
+        max(np.flatnonzero(closest == c), key=lambda i: similarity[closest == c, i].sum())
+        for c in range(len(exemplars))
+    ]
+    final = similarity[:, centres].argmax(axis=1)
+    final[centres] = np.arange(len(centres))
+    assert canonical(labels) == canonical(final)
+
+
+def test_clusters_that_lie_apart_are_kept_apart():
+    points, truth = blobs(0)
+    labels = affinity_propagation(negative_distance(points))
+    # The median preference may split a cluster; it never joins two.
+    for label in np.unique(labels):
+        assert len(set(truth[labels == label])) == 1
+    assert len(np.unique(labels)) < len(points) / 2
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("sign", [1, -1], ids=["similar", "as FASA's released code"])
+def test_clusters_are_scikit_learns(seed, sign):
+    sklearn = pytest.importorskip("sklearn.cluster", reason="compares with scikit-learn")
+    points, _ = blobs(seed, number=60, spread=3.0)
+    similarity = sign * negative_distance(points)
+    theirs = sklearn.AffinityPropagation(affinity="precomputed", random_state=1).fit(similarity)
+    assert canonical(affinity_propagation(similarity)) == canonical(theirs.labels_)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_without_a_second_point_there_is_nothing_to_do(number):
+    assert affinity_propagation(np.zeros((number, number))).tolist() == list(range(number))
+
+
+def test_pairs_are_clusters():
+    """Though neither of a pair is the better exemplar."""
+    points = np.array([[0.0, 0.0], [9.0, 9.0], [0.1, 0.2], [9.1, 9.3], [0.0, 9.0], [0.2, 9.1]])
+    assert canonical(affinity_propagation(negative_distance(points))) == [0, 1, 0, 1, 2, 2]
+
+
+def test_the_input_stays_as_it_is():
+    similarity = negative_distance(blobs(0)[0])
+    before = similarity.copy()
+    affinity_propagation(similarity)
+    np.testing.assert_array_equal(similarity, before)
