@@ -62,6 +62,9 @@ def add_lt_det_config(cfg: CfgNode) -> None:
         box_head.FEATURE_AUGMENTATION, FEATURE_AUGMENTATION_REGISTRY, FEATURE_AUGMENTATION_SUFFIX
     )
 
+    # Of NormedMaskRCNNConvUpsampleHead.
+    cfg.MODEL.ROI_MASK_HEAD.NORMED_PREDICTOR = CfgNode({"TEMPERATURE": 20.0, "POWER": 1.0})
+
     # A user's own data sets, each [name, "coco" or "lvis", annotation file, image folder]. Relative
     # paths are below $DETECTRON2_DATASETS.
     cfg.DATASETS.REGISTER = ()

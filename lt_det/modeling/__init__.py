@@ -13,6 +13,7 @@ from lt_det.modeling.feature_memory import FeatureMemoryAugmentation
 from lt_det.modeling.install import install_box_predictor
 from lt_det.modeling.learned_scale import LearnedScaleClassifier
 from lt_det.modeling.marc import MARCClassifier
+from lt_det.modeling.mask_head import NormedMaskRCNNConvUpsampleHead
 from lt_det.modeling.prior_calibration import LogitAdjustmentCalibration, NorCalCalibration
 from lt_det.modeling.roi_heads import LTCascadeROIHeads, LTRes5ROIHeads, LTStandardROIHeads
 from lt_det.modeling.tau_norm import TauNormCalibration
@@ -36,6 +37,7 @@ __all__ = [
     "LogitAdjustmentCalibration",
     "MARCClassifier",
     "NorCalCalibration",
+    "NormedMaskRCNNConvUpsampleHead",
     "TauNormCalibration",
     "install_box_predictor",
 ]
