@@ -21,16 +21,12 @@ from lt_det.modeling.build import (
     available_class_stats,
     build_box_cls_loss,
     build_classifier,
+    build_feature_augmentation,
     check_no_stock_loss,
 )
 from lt_det.modeling.calibration import BoxCalibration, build_calibration
 from lt_det.modeling.classifiers import LinearClassifier
-from lt_det.modeling.feature_augmentation import (
-    FeatureAugmentation,
-    augmented_loss,
-    build_feature_augmentation,
-    keep_features,
-)
+from lt_det.modeling.feature_augmentation import FeatureAugmentation, augmented_loss, keep_features
 
 __all__ = [
     "NO_LIMIT",

@@ -11,6 +11,11 @@ from lt_det.class_stats import ClassStats
 from lt_det.data.statistics import class_stats_from_config
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
 from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX
+from lt_det.modeling.feature_augmentation import (
+    FEATURE_AUGMENTATION_REGISTRY,
+    FEATURE_AUGMENTATION_SUFFIX,
+    FeatureAugmentation,
+)
 from lt_det.registry import kwargs_from_node, lookup
 
 __all__ = [
@@ -18,6 +23,7 @@ __all__ = [
     "available_class_stats",
     "build_box_cls_loss",
     "build_classifier",
+    "build_feature_augmentation",
     "check_no_stock_loss",
 ]
 
@@ -54,6 +60,17 @@ def build_classifier(cfg: CfgNode, input_size: int, cls_loss: BoxClsLoss) -> nn.
     classifier = cls(input_size, cls_loss.num_logits, cls_loss.num_classes, **hyper)
     classifier.reset(cls_loss.init_bias())
     return classifier
+
+
+def build_feature_augmentation(cfg: CfgNode, feature_size: int) -> FeatureAugmentation | None:
+    """Build ``MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION.NAME``, None for ``""``."""
+    node = cfg.MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION
+    if not node.NAME:
+        return None
+    key = "MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION.NAME"
+    cls = lookup(FEATURE_AUGMENTATION_REGISTRY, node.NAME, key)
+    hyper = kwargs_from_node(node, cls, FEATURE_AUGMENTATION_SUFFIX)
+    return cls(cfg.MODEL.ROI_HEADS.NUM_CLASSES, feature_size, **hyper)
 
 
 def available_class_stats(cfg: CfgNode) -> ClassStats | None:

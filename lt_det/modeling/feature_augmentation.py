@@ -15,13 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from detectron2.config import CfgNode
 from fvcore.common.registry import Registry
 from torch import nn
 
 from lt_det.distributed import gather_rows, rank, sum_over_ranks
 from lt_det.losses.base import BoxClsLoss, ClassStatsBuffers, ExactBuffers
-from lt_det.registry import kwargs_from_node, lookup
 from lt_det.seeding import derived_seed
 
 if TYPE_CHECKING:
@@ -33,7 +31,6 @@ __all__ = [
     "AugmentedRows",
     "FeatureAugmentation",
     "augmented_loss",
-    "build_feature_augmentation",
     "keep_features",
 ]
 
@@ -216,14 +213,3 @@ def _own_probs(cls_loss: BoxClsLoss, logits: torch.Tensor, gt_classes: torch.Ten
 
 def _at_least_float32(logits: torch.Tensor) -> torch.Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-
-def build_feature_augmentation(cfg: CfgNode, feature_size: int) -> FeatureAugmentation | None:
-    """Build ``MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION.NAME``, None for ``""``."""
-    node = cfg.MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION
-    if not node.NAME:
-        return None
-    key = "MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION.NAME"
-    cls = lookup(FEATURE_AUGMENTATION_REGISTRY, node.NAME, key)
-    hyper = kwargs_from_node(node, cls, FEATURE_AUGMENTATION_SUFFIX)
-    return cls(cfg.MODEL.ROI_HEADS.NUM_CLASSES, feature_size, **hyper)

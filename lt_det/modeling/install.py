@@ -15,9 +15,9 @@ from lt_det.modeling.build import (
     available_class_stats,
     build_box_cls_loss,
     build_classifier,
+    build_feature_augmentation,
 )
 from lt_det.modeling.calibration import BoxCalibration, build_calibration
-from lt_det.modeling.feature_augmentation import build_feature_augmentation
 
 __all__ = ["install_box_predictor"]
 
