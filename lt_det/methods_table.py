@@ -6,12 +6,18 @@ from collections.abc import Iterator
 
 from fvcore.common.registry import Registry
 
+from lt_det.data.repeat_factors import INSTANCE_AWARE_CARD, REPEAT_CAP_CARD
 from lt_det.data.samplers import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY
 from lt_det.method_card import MethodCard
 from lt_det.modeling.build import LOSS_SUFFIX
 from lt_det.modeling.calibration import CALIBRATION_REGISTRY, CALIBRATION_SUFFIX
 from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX
+from lt_det.modeling.feature_augmentation import (
+    FEATURE_AUGMENTATION_REGISTRY,
+    FEATURE_AUGMENTATION_SUFFIX,
+)
+from lt_det.modeling.mask_head import NormedMaskRCNNConvUpsampleHead
 from lt_det.registry import hyper_parameters, node_name
 
 __all__ = ["SECTIONS", "methods_page", "own_classes"]
@@ -40,11 +46,32 @@ SECTIONS = (
         "DATALOADER",
     ),
     (
+        "Feature augmentations",
+        FEATURE_AUGMENTATION_REGISTRY,
+        FEATURE_AUGMENTATION_SUFFIX,
+        "MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION.NAME",
+        "MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION",
+    ),
+    (
         "Calibrations",
         CALIBRATION_REGISTRY,
         CALIBRATION_SUFFIX,
         "TEST.CALIBRATION.NAME",
         "TEST.CALIBRATION",
+    ),
+)
+#: Methods that are settings of a part of Detectron2's: setting, card, further keys with defaults.
+SETTINGS = (
+    (
+        "DATALOADER.REPEAT_FREQUENCY image_and_instance",
+        INSTANCE_AWARE_CARD,
+        "`DATALOADER`: SAMPLER_TRAIN RepeatFactorTrainingSampler, REPEAT_THRESHOLD, REPEAT_SQRT",
+    ),
+    ("DATALOADER.REPEAT_CAP", REPEAT_CAP_CARD, "REPEAT_CAP 0.0"),
+    (
+        "MODEL.ROI_MASK_HEAD.NAME NormedMaskRCNNConvUpsampleHead",
+        NormedMaskRCNNConvUpsampleHead.CARD,
+        "`MODEL.ROI_MASK_HEAD.NORMED_PREDICTOR`: TEMPERATURE 20.0, POWER 1.0",
     ),
 )
 _HEADER = """\
@@ -100,15 +127,24 @@ def _tables() -> Iterator[str]:
         for cls in own_classes(registry):
             yield _method_row(cls, suffix)
         yield ""
+    yield "## Settings of parts that are Detectron2's\n"
+    yield _row("Setting", *_COLUMNS[1:])
+    yield _row(*["---"] * len(_COLUMNS))
+    for setting, card, parameters in SETTINGS:
+        yield _card_row(setting, card, parameters)
+    yield ""
 
 
 def _method_row(cls: type, suffix: str) -> str:
-    card = cls.CARD
-    link = f"[{card.arxiv}](https://arxiv.org/abs/{card.arxiv})" if card.arxiv else ""
     keys = [f"{name.upper()} {default!r}" for name, default in hyper_parameters(cls).items()]
     parameters = f"`{node_name(cls, suffix)}`: {', '.join(keys)}" if keys else ""
+    return _card_row(cls.__name__, cls.CARD, parameters)
+
+
+def _card_row(name: str, card: MethodCard, parameters: str) -> str:
+    link = f"[{card.arxiv}](https://arxiv.org/abs/{card.arxiv})" if card.arxiv else ""
     return _row(
-        f"`{cls.__name__}`",
+        f"`{name}`",
         ", ".join(part for part in (card.paper, link) if part),
         f"`{card.equation}`",
         card.released,

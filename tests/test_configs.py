@@ -55,6 +55,9 @@ PARTS = {
     "bags": ("BalancedGroupSoftmaxLoss", "LinearClassifier"),
     "seesaw": ("SeesawLoss", "CosineClassifier"),
     "seesaw_random": ("SeesawLoss", "CosineClassifier"),
+    "seesaw_normed_mask": ("SeesawLoss", "CosineClassifier"),
+    "seesaw_normed_mask_random": ("SeesawLoss", "CosineClassifier"),
+    "loce": ("EquilibriumLoss", "LinearClassifier"),
     "softmax_eql": ("SoftmaxEQLLoss", "LinearClassifier"),
     "logit_adjustment": ("LogitAdjustmentLoss", "LinearClassifier"),
     "ldam": ("LDAMLoss", "CosineClassifier"),
@@ -104,7 +107,7 @@ def test_builds_what_its_name_says(name):
     assert (trainable == classifier) == ("stage2" in name)
     assert classifier <= trainable
     sampler = "ClassAwareTrainingSampler"
-    class_aware = re.search("_(class_aware|crt|lws)_", name)
+    class_aware = re.search("_(class_aware|square_root|crt|lws)_", name)
     assert (cfg.DATALOADER.SAMPLER_TRAIN == sampler) == bool(class_aware)
     assert cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT == (
         "stage2" in name and method_of(name) in REINIT
@@ -112,6 +115,23 @@ def test_builds_what_its_name_says(name):
     # On a map it would pull scales to 0.
     assert (cfg.SOLVER.WEIGHT_DECAY == 0) == (not is_whole)
     assert bool(cfg.SOLVER.META.NAME) == (name in META)
+
+
+@every_config
+def test_parts_beside_loss_and_classifier_are_those_of_the_name(name):
+    cfg = load(name)
+    augmentation = cfg.MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION.NAME
+    expected = {"fasa": "FASAAugmentation", "loce": "FeatureMemoryAugmentation"}
+    assert augmentation == expected.get(method_of(name).removesuffix("_random"), "")
+    assert (cfg.DATASETS.HOLDOUT > 0) == (augmentation == "FASAAugmentation")
+    is_normed = cfg.MODEL.ROI_MASK_HEAD.NAME == "NormedMaskRCNNConvUpsampleHead"
+    assert is_normed == ("normed_mask" in name)
+    by_instances = cfg.DATALOADER.REPEAT_FREQUENCY == "image_and_instance"
+    assert by_instances == (method_of(name) == "irfs")
+    assert (cfg.DATALOADER.CLASS_AWARE.POWER == 0.5) == ("square_root" in name)
+    if name in LVIS:
+        is_uniform = cfg.DATALOADER.SAMPLER_TRAIN == "TrainingSampler"
+        assert is_uniform == bool(re.search("_(random|loce)_", name))
 
 
 @every_config

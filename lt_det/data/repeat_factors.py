@@ -13,13 +13,35 @@ from detectron2.data.samplers import RepeatFactorTrainingSampler
 
 from lt_det.class_stats import ClassStats
 from lt_det.data.class_lists import ClassLists
+from lt_det.method_card import MethodCard
 
-__all__ = ["REPEAT_FREQUENCIES", "check_repeat_factors", "repeat_factors"]
+__all__ = [
+    "INSTANCE_AWARE_CARD",
+    "REPEAT_CAP_CARD",
+    "REPEAT_FREQUENCIES",
+    "check_repeat_factors",
+    "repeat_factors",
+]
 
 logger = logging.getLogger(__name__)
 
 # What DATALOADER.REPEAT_FREQUENCY may be.
 REPEAT_FREQUENCIES = ("image", "image_and_instance")
+
+
+INSTANCE_AWARE_CARD = MethodCard(
+    paper="Yaman et al., Instance-Aware Repeat Factor Sampling, 2023",
+    arxiv="2305.08069",
+    equation="r_c = max(1, sqrt(t / sqrt(f_c q_c))), r(I) = max of its classes",
+    cost="one count of the annotations",
+    use_when="End to end and in stage 1, where classes of equal image counts differ in instances.",
+)
+REPEAT_CAP_CARD = MethodCard(
+    paper="Ours",
+    equation="r(I) = min(r(I), cap)",
+    cost="nothing",
+    use_when="Where single pictures would be repeated dozens of times.",
+)
 
 
 def repeat_factors(cfg: CfgNode, dataset_dicts: Sequence[dict]) -> torch.Tensor:
