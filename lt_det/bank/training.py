@@ -93,7 +93,7 @@ def classifier_steps(
     if held_out:
         aside, bank = bank.subset(held_out), bank.subset(kept)
         dataset_dicts = [dataset_dicts[i] for i in kept]
-    period = period_of(cfg, len(kept)) if adapting_predictors(model) else 0
+    period = period_of(cfg, len(kept)) if held_out and adapting_predictors(model) else 0
     if cfg.SOLVER.META.NAME:
         steps = _meta_steps(cfg, model, optimizer, bank, dataset_dicts, seed)
     else:

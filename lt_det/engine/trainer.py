@@ -163,7 +163,8 @@ class LTTrainer(DefaultTrainer):
         """Detectron2's, and those of class rates, augmentations and the gradient ratio."""
         hooks = super().build_hooks()
         if adapting_predictors(self.model):
-            hooks.insert(0, FeatureAdaptation(self.cfg, self.model, self._trainer.data_loader))
+            # Behind the timer of the step, before checkpoints.
+            hooks.insert(1, FeatureAdaptation(self.cfg, self.model, self._trainer.data_loader))
         if isinstance(self._trainer, MetaTrainer):
             # Before the writers, which come last.
             report = ClassRatesReport(self._trainer.meta_step, self.model, self.cfg)

@@ -68,7 +68,7 @@ class FASAAugmentation(FeatureAugmentation):
         equation="class c emits N(mean_c, var_c) with p_c ~ 1/n_c; p_c x 1.1 or 0.9 by its loss",
         released="Adapts on val, here on DATASETS.HOLDOUT; groups far classes (GROUPS released).",
         cost="2 K D floats, sums over the foreground; a pass over held-out pictures a PERIOD",
-        use_when="End to end, beside any loss; needs a loss that is not balanced already.",
+        use_when="End to end, beside a plain loss, where rare classes have a few objects each.",
     )
 
     adapts = True
@@ -175,5 +175,10 @@ class FASAAugmentation(FeatureAugmentation):
         return groups
 
     def _initial_probs(self, class_stats: ClassStatsBuffers) -> torch.Tensor:
+        if not class_stats.is_set:
+            raise ValueError(
+                "FASAAugmentation needs class statistics and its loss has none: pass the loss "
+                "`class_stats`, or build the model with a registered DATASETS.TRAIN"
+            )
         inverse = 1 / counts_above_zero(class_stats, "instance")
         return (self.scale * (inverse / inverse.sum()) ** self.power).clamp(max=1)

@@ -92,6 +92,11 @@ def test_a_class_that_is_never_seen_is_the_likeliest_and_yet_finite():
     torch.testing.assert_close(probs, torch.tensor([1 / 19, 18 / 19], dtype=torch.float64))
 
 
+def test_without_class_statistics_it_says_what_is_missing():
+    with pytest.raises(ValueError, match=r"needs class statistics.*DATASETS\.TRAIN"):
+        fasa().sampling_probs(ClassStatsBuffers(K))
+
+
 # --- virtual features --------------------------------------------------------------------------
 
 
