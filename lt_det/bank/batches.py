@@ -8,8 +8,8 @@ import numpy as np
 from detectron2.config import CfgNode
 
 from lt_det.bank.feature_bank import FeatureBank
+from lt_det.data.held_out import HELD_OUT_SEED
 from lt_det.data.stream import Place
-from lt_det.engine.feature_adaptation import HELD_OUT_SEED
 from lt_det.modeling.roi_recorder import RoIs
 from lt_det.seeding import derived_seed
 

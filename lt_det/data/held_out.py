@@ -11,10 +11,12 @@ from detectron2.config import CfgNode
 from lt_det.data.class_lists import ClassLists
 from lt_det.seeding import derived_seed, picture_number
 
-__all__ = ["is_drawn", "split_held_out"]
+__all__ = ["HELD_OUT_SEED", "is_drawn", "split_held_out"]
 
 logger = logging.getLogger(__name__)
 
+# Of their augmentations and RoIs: they look the same in every training and every evaluation.
+HELD_OUT_SEED = 0
 # Tells this draw from others of the same pictures.
 _HELD_OUT = 3
 

@@ -11,7 +11,7 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
 from lt_det.data.class_lists import ClassLists
-from lt_det.data.held_out import split_held_out
+from lt_det.data.held_out import HELD_OUT_SEED, split_held_out
 from lt_det.data.lvis_builtin import load_builtin_test_set
 from lt_det.data.mapped_records import counting_records, join_records
 from lt_det.data.meta_sampler import GroupedImages, MetaBatchPlan
@@ -33,8 +33,6 @@ __all__ = [
     "training_dataset",
 ]
 
-# Of augmentations: held-out pictures look the same in every training.
-_HELD_OUT_SEED = 0
 # Tells the meta stream's seed from the training stream's.
 _META_STREAM = 1
 
@@ -55,7 +53,7 @@ def build_train_loader(cfg: CfgNode, mapper: Callable | None = None) -> Resumabl
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     dataset = training_dataset(cfg, seed, mapper)
     kept, held_out = split_held_out(cfg, dataset.records)
-    aside = dataset.subset(held_out).reseeded(_HELD_OUT_SEED) if held_out else None
+    aside = dataset.subset(held_out).reseeded(HELD_OUT_SEED) if held_out else None
     dataset = dataset.subset(kept) if held_out else dataset
     plan = build_batch_plan(cfg, dataset.records, seed)
     return ResumableLoader(dataset, plan, cfg.DATALOADER.NUM_WORKERS, aside)

@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from lt_det.bank.extraction import autocast_of
+from lt_det.data.held_out import HELD_OUT_SEED
 from lt_det.data.stream import Place, ResumableLoader
 from lt_det.distributed import sum_over_ranks
 from lt_det.engine.freeze import FrozenModulesInEval, FrozenProposals, frozen
@@ -22,10 +23,7 @@ from lt_det.modeling.roi_heads import seeded_roi_sampling
 from lt_det.modeling.roi_recorder import RoIs, record_rois
 from lt_det.seeding import picture_number
 
-__all__ = ["HELD_OUT_SEED", "FeatureAdaptation", "adapt", "adapting_predictors", "period_of"]
-
-# Of augmentations and RoIs of held-out pictures: the same in every evaluation.
-HELD_OUT_SEED = 0
+__all__ = ["FeatureAdaptation", "adapt", "adapting_predictors", "period_of"]
 
 
 class FeatureAdaptation(HookBase):
