@@ -74,18 +74,6 @@ def test_each_picture_is_drawn_by_itself(dataset, tmp_path):
     assert whole <= held_out(records, 0.7)
 
 
-def test_the_share_is_kept_on_average(tmp_path):
-    from lt_det.compare.holdout import _is_held_out
-
-    drawn, more = (
-        {number for number in range(4000) if _is_held_out({"image_id": number}, share)}
-        for share in (0.1, 0.2)
-    )
-    # Standard deviation of a binomial(4000, 0.1) is 19.
-    assert abs(len(drawn) - 400) < 4 * 19
-    assert drawn < more
-
-
 def test_pictures_that_are_not_trained_on_are_not_held_out(dataset, tmp_path):
     """Of filtered records: a picture without objects is on no side."""
     name, _ = dataset
