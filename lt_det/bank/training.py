@@ -22,6 +22,7 @@ from lt_det.bank.batches import (
 from lt_det.bank.feature_bank import FeatureBank
 from lt_det.data.held_out import split_held_out
 from lt_det.data.loaders import build_batch_plan, build_meta_plan
+from lt_det.data.mapped_records import select_records
 from lt_det.data.meta_sampler import MetaBatchPlan
 from lt_det.data.stream import BatchPlan
 from lt_det.engine.class_rates_report import ClassRatesReport
@@ -92,7 +93,7 @@ def classifier_steps(
     kept, held_out = split_held_out(cfg, dataset_dicts)
     if held_out:
         aside, bank = bank.subset(held_out), bank.subset(kept)
-        dataset_dicts = [dataset_dicts[i] for i in kept]
+        dataset_dicts = select_records(dataset_dicts, kept)
     period = period_of(cfg, len(kept)) if held_out and adapting_predictors(model) else 0
     if cfg.SOLVER.META.NAME:
         steps = _meta_steps(cfg, model, optimizer, bank, dataset_dicts, seed)

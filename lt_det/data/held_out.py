@@ -9,6 +9,7 @@ import numpy as np
 from detectron2.config import CfgNode
 
 from lt_det.data.class_lists import ClassLists
+from lt_det.data.mapped_records import counting_records
 from lt_det.seeding import derived_seed, picture_number
 
 __all__ = ["HELD_OUT_SEED", "is_drawn", "split_held_out"]
@@ -45,7 +46,7 @@ def split_held_out(cfg: CfgNode, records: Sequence[dict]) -> tuple[list[int], li
     if not share:
         return list(range(len(records))), []
     drawn = np.array([is_drawn(record, share, _HELD_OUT) for record in records], dtype=bool)
-    classes = ClassLists.from_dicts(records)
+    classes = ClassLists.from_dicts(counting_records(records))
     # Of each class, the pictures that are not drawn.
     num_left = np.bincount(
         classes.class_ids, ~drawn[classes.images], minlength=cfg.MODEL.ROI_HEADS.NUM_CLASSES

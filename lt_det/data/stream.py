@@ -20,7 +20,7 @@ from detectron2.data.build import trivial_batch_collator
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lt_det.data.mapped_records import are_mapped
+from lt_det.data.mapped_records import are_mapped, select_records
 from lt_det.seeding import derived_seed, seeded
 
 __all__ = ["BatchPlan", "Place", "ResumableLoader", "SeededDataset"]
@@ -73,9 +73,7 @@ class SeededDataset(Dataset):
 
     def subset(self, indices: Sequence[int]) -> SeededDataset:
         """Some of the records, numbered anew."""
-        other = copy.copy(self)
-        other.records = DatasetFromList([self.records[i] for i in indices], copy=False)
-        return other
+        return type(self)(select_records(self.records, indices), self._mapper, self.seed)
 
     def __len__(self) -> int:
         """Number of records."""
