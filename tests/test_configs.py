@@ -64,9 +64,19 @@ PARTS = {
     "ldam_drw": ("LDAMLoss", "CosineClassifier"),
     "class_balanced_softmax": ("ClassBalancedSoftmaxLoss", "LinearClassifier"),
     "equilibrium": ("EquilibriumLoss", "LinearClassifier"),
+    "eql": ("EQLLoss", "LinearClassifier"),
+    "eqlv2": ("EQLv2Loss", "LinearClassifier"),
+    "federated": ("FederatedLoss", "LinearClassifier"),
+    "drop_loss": ("DropLoss", "LinearClassifier"),
+    "gumbel": ("SigmoidLoss", "LinearClassifier"),
+    "gol": ("DropLoss", "LinearClassifier"),
+    "acsl": ("ACSLLoss", "LinearClassifier"),
+    "focal": ("FocalLoss", "LinearClassifier"),
+    "efl": ("EFLLoss", "LinearClassifier"),
+    "ecm": ("ECMLoss", "CosineClassifier"),
 }
-# In stage 2 their classifier starts anew: it is of another width or kind than stage 1's.
-REINIT = ("crt", "bags", "seesaw", "ldam", "ldam_drw")
+# In stage 2 their classifier starts anew: it is of another width, kind or link than stage 1's.
+REINIT = ("crt", "bags", "seesaw", "ldam", "ldam_drw", "eqlv2", "gol", "acsl", "ecm")
 # The layers whose own weights are what trains, not a map of their logits.
 WHOLE_LAYERS = ("LinearClassifier", "CosineClassifier")
 
@@ -264,8 +274,17 @@ SOFTMAX_LOSSES = {
     "LDAM": "ldam",
     "Seesaw": "seesaw",
 }
+SIGMOID_LOSSES = {
+    "ACSL": "acsl",
+    "EQLv2": "eqlv2",
+    "focal loss": "focal",
+    "EFL": "efl",
+    "ECM": "ecm",
+    "verified negatives": "sigmoid_verified",
+}
 ROWS = [(f"{OPENMOJI}/comparisons/quick.yaml", *row) for row in STAGE2.items()]
 ROWS += [("configs/comparisons/softmax_losses.yaml", *row) for row in SOFTMAX_LOSSES.items()]
+ROWS += [("configs/comparisons/sigmoid_losses.yaml", *row) for row in SIGMOID_LOSSES.items()]
 
 
 @pytest.mark.parametrize(("comparison", "row_name", "method"), ROWS)
@@ -277,7 +296,7 @@ def test_a_row_of_a_comparison_is_its_config(comparison, row_name, method):
     ours = with_settings(softmax, row.settings, num_pictures=100)
     theirs = load(f"{OPENMOJI}/mask_rcnn_small_{method}_stage2.yaml")
     # From a softmax detector, where the config starts from a sigmoid one.
-    if "igmoid" in row_name:
+    if "igmoid" in row_name or "sigmoid" in comparison:
         theirs.MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT = True
     ours.defrost()
     for cfg in (ours, theirs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from lt_det.bank.feature_bank import FeatureBank
 from lt_det.data.held_out import HELD_OUT_SEED
 from lt_det.data.stream import Place
 from lt_det.modeling.roi_recorder import RoIs
+from lt_det.modeling.verified import verified_classes
 from lt_det.seeding import derived_seed
 
 __all__ = ["ROI_SAMPLERS", "class_aware_rois", "held_out_rois", "picture_rois"]
@@ -18,7 +20,13 @@ __all__ = ["ROI_SAMPLERS", "class_aware_rois", "held_out_rois", "picture_rois"]
 ROI_SAMPLERS = ("", "class_aware")
 
 
-def picture_rois(bank: FeatureBank, places: Sequence[Place], seed: int, iteration: int) -> RoIs:
+def picture_rois(
+    bank: FeatureBank,
+    places: Sequence[Place],
+    seed: int,
+    iteration: int,
+    records: Sequence[dict] | None = None,
+) -> RoIs:
     """The RoIs of a batch of pictures at one step, as the detector would sample them.
 
     Args:
@@ -26,11 +34,16 @@ def picture_rois(bank: FeatureBank, places: Sequence[Place], seed: int, iteratio
         places: the pictures.
         seed: of the training.
         iteration: number of the step.
+        records: of the training set, in the bank's order, for a loss that uses LVIS's lists.
     """
     images = [place.index for place in places]
     numbers = bank.picture_numbers[images].tolist()
     # The keys of lt_det.engine.autocast_trainer: the same step sees the same RoIs there.
-    return bank.rois(images, [(seed, iteration, number) for number in numbers])
+    rois = bank.rois(images, [(seed, iteration, number) for number in numbers])
+    if records is None:
+        return rois
+    verified = verified_classes([records[image] for image in images], bank.num_classes)
+    return dataclasses.replace(rois, verified=verified.to(bank.device)[rois.image_of])
 
 
 def held_out_rois(bank: FeatureBank, batch_size: int = 8) -> Iterator[RoIs]:

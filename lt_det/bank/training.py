@@ -138,6 +138,7 @@ def meta_batches(
     plan: BatchPlan | MetaBatchPlan,
     dataset_dicts: Sequence[dict],
     seed: int,
+    uses_verified: bool = False,
 ) -> Iterator[tuple[list[RoIs], list[RoIs], list[dict]]]:
     """Endless arguments of :meth:`MetaStep.look_ahead` from a bank.
 
@@ -147,18 +148,20 @@ def meta_batches(
         plan: the training stream.
         dataset_dicts: the training records, in the bank's order.
         seed: of the training.
+        uses_verified: see :attr:`BoxClsLoss.uses_verified`.
     """
+    records = dataset_dicts if uses_verified else None
     meta_plan = build_meta_plan(cfg, dataset_dicts, seed)
     for iteration, (places, meta_places) in enumerate(zip(plan, meta_plan, strict=False)):
-        train = picture_rois(bank, places, seed, iteration)
-        meta = picture_rois(bank, meta_places, seed, iteration)
+        train = picture_rois(bank, places, seed, iteration, records)
+        meta = picture_rois(bank, meta_places, seed, iteration, records)
         yield [train], [meta], [{"place": place} for place in places]
 
 
 def _plain_steps(cfg, predictor, optimizer, bank, dataset_dicts, seed) -> Iterator[None]:
-    for rois in _batches(cfg, bank, dataset_dicts, seed):
+    for rois in _batches(cfg, bank, dataset_dicts, seed, predictor.cls_loss.uses_verified):
         logits = predictor.cls_score(rois.features)
-        loss = predictor.classification_loss(logits, rois.gt_classes, rois.weights)
+        loss = predictor.classification_loss(logits, rois.gt_classes, rois.weights, rois.verified)
         loss = augmented_loss(predictor, loss, rois.features, logits, rois.gt_classes, rois.weights)
         optimizer.zero_grad()
         (loss * predictor.loss_weight.get("loss_cls", 1.0)).backward()
@@ -175,7 +178,8 @@ def _meta_steps(cfg, model, optimizer, bank, dataset_dicts, seed) -> Iterator[No
     plan = build_batch_plan(cfg, dataset_dicts, seed)
     step = build_meta_step(cfg, model, optimizer, plan)
     report = ClassRatesReport(step, model, cfg)
-    batches = meta_batches(cfg, bank, plan, dataset_dicts, seed)
+    uses_verified = only_predictor(model).cls_loss.uses_verified
+    batches = meta_batches(cfg, bank, plan, dataset_dicts, seed, uses_verified)
     try:
         for iteration, batch in enumerate(batches):
             step.look_ahead(*batch)
@@ -185,7 +189,7 @@ def _meta_steps(cfg, model, optimizer, bank, dataset_dicts, seed) -> Iterator[No
         report.after_train()
 
 
-def _batches(cfg, bank, dataset_dicts, seed) -> Iterator[RoIs]:
+def _batches(cfg, bank, dataset_dicts, seed, uses_verified) -> Iterator[RoIs]:
     name = cfg.FEATURE_BANK.ROI_SAMPLER
     if name not in ROI_SAMPLERS:
         raise ValueError(
@@ -193,5 +197,6 @@ def _batches(cfg, bank, dataset_dicts, seed) -> Iterator[RoIs]:
         )
     if name:
         yield from class_aware_rois(cfg, bank, seed)
+    records = dataset_dicts if uses_verified else None
     for iteration, places in enumerate(build_batch_plan(cfg, dataset_dicts, seed)):
-        yield picture_rois(bank, places, seed, iteration)
+        yield picture_rois(bank, places, seed, iteration, records)

@@ -167,7 +167,7 @@ class MetaStep:
     def _stage(self, predictor: LTFastRCNNOutputLayers, rois: RoIs) -> _Stage:
         parameters = trainable_parameters(predictor.cls_score)
         logits = classifier_logits(predictor.cls_score, parameters, rois.features)
-        mask = predictor.cls_loss.draw_mask(rois.gt_classes)
+        mask = predictor.cls_loss.draw_mask(rois.gt_classes, rois.verified)
         losses, delta = loss_and_gradient(predictor.cls_loss, logits, rois.gt_classes, mask)
         log_accuracy(predictor.cls_loss, logits, rois.gt_classes)
         normaliser = _normaliser(predictor, rois)
@@ -220,7 +220,7 @@ class MetaStep:
                 rois.gt_classes,
                 loss,
                 _normaliser(stage.predictor, rois),
-                loss.draw_mask(rois.gt_classes),
+                loss.draw_mask(rois.gt_classes, rois.verified),
                 rois.weights,
             )
             total = total + value

@@ -59,11 +59,13 @@ def rate_gradients(
     cfg: CfgNode, model: nn.Module, bank: FeatureBank, dataset_dicts: Sequence[dict], steps: int
 ) -> np.ndarray:
     """The gradient of the rates in each of ``steps`` batches, (steps, K); nothing moves."""
-    _, optimizer, _ = prepare_classifier(cfg, model)
+    predictor, optimizer, _ = prepare_classifier(cfg, model)
     seed = max(cfg.SEED, 0)
     plan = build_batch_plan(cfg, dataset_dicts, seed)
     step = build_meta_step(cfg, model, optimizer, plan)
-    batches = itertools.islice(meta_batches(cfg, bank, plan, dataset_dicts, seed), steps)
+    uses_verified = predictor.cls_loss.uses_verified
+    batches = meta_batches(cfg, bank, plan, dataset_dicts, seed, uses_verified)
+    batches = itertools.islice(batches, steps)
     gradients = []
     with EventStorage():
         for batch in tqdm(batches, total=steps, desc="batches", unit="batch"):

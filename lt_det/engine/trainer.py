@@ -36,6 +36,7 @@ from lt_det.engine.meta_trainer import MetaTrainer, build_meta_step
 from lt_det.evaluation.evaluators import EVALUATORS
 from lt_det.evaluation.metric_options import MetricOptions
 from lt_det.modeling.box_predictor import box_predictors
+from lt_det.modeling.verified import read_verified_lists
 
 __all__ = ["LTTrainer", "initialize_from_weights"]
 
@@ -180,6 +181,7 @@ class LTTrainer(DefaultTrainer):
         check_device(cfg)
         model = super().build_model(cfg)
         check_box_predictors(cfg, model)
+        read_verified_lists(model)
         return model
 
     @classmethod

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import torch.nn.functional as F
+
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.prior import check_count_type, frequency
 from lt_det.losses.sigmoid import SigmoidLoss
@@ -40,8 +42,7 @@ class BalancedSigmoidLoss(SigmoidLoss):
         fg_only: see the table.
         add_log_k: see the table; no effect for K = 1, where the constant would be infinite.
         count_type: see the table.
-        prior_prob: see :class:`SigmoidLoss`.
-        background_column: see :class:`SigmoidLoss`.
+        kwargs: see :class:`SigmoidLoss`.
 
     Raises:
         ValueError: if an option has no meaning.
@@ -65,25 +66,19 @@ class BalancedSigmoidLoss(SigmoidLoss):
         fg_only: bool = True,
         add_log_k: bool = False,
         count_type: str = "image",
-        prior_prob: float = 0.01,
-        background_column: bool = False,
+        **kwargs,
     ):
-        super().__init__(
-            num_classes,
-            class_stats,
-            prior_prob=prior_prob,
-            background_column=background_column,
-        )
+        super().__init__(num_classes, class_stats, **kwargs)
         self.fg_only = fg_only
         self.add_log_k = add_log_k
         self.count_type = check_count_type(count_type)
 
     def shift(self, gt_classes):
-        """(1, K)."""
+        """(1, K), and 0 for a background column that learns."""
         shift = frequency(self.require_class_stats(), self.count_type).logit().unsqueeze(0)
         if self.add_log_k and self.num_classes > 1:
             shift = shift + math.log(self.num_classes - 1)
-        return shift
+        return F.pad(shift, (0, self.num_columns - self.num_classes))
 
     def shifted_rows(self, gt_classes):
         """Rows of foreground RoIs with ``fg_only``."""

@@ -119,6 +119,8 @@ class BoxClsLoss(nn.Module):
     #: Whether it corrects for the class counts of the training set, so that a second correction (a
     #: class-aware sampler, a calibration) is worth a warning.
     corrects_imbalance = False
+    #: Whether :meth:`draw_mask` needs ``verified``.
+    uses_verified = False
 
     def __init__(self, num_classes: int, class_stats: ClassStats | None = None):
         super().__init__()
@@ -148,11 +150,16 @@ class BoxClsLoss(nn.Module):
 
         Args:
             gt_classes: (R,).
-            verified: (R, K) bool, which classes LVIS verified in each RoI's image; None = all.
+            verified: (R, K) bool, the classes of which an RoI without their label is known to be a
+                negative, by LVIS's lists of its image (:mod:`lt_det.modeling.verified`); None
+                where nobody knows.
             generator: source of randomness.
 
         Returns:
             (R, C) weights that :meth:`forward` takes as ``mask``, or None.
+
+        Raises:
+            ValueError: if the loss needs ``verified`` and it is None.
         """
         return None
 

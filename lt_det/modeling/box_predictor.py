@@ -27,6 +27,7 @@ from lt_det.modeling.build import (
 from lt_det.modeling.calibration import BoxCalibration, build_calibration
 from lt_det.modeling.classifiers import LinearClassifier
 from lt_det.modeling.feature_augmentation import FeatureAugmentation, augmented_loss, keep_features
+from lt_det.modeling.verified import of_rois
 
 __all__ = [
     "NO_LIMIT",
@@ -51,6 +52,8 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
     recorder: Callable[[LTFastRCNNOutputLayers, list[Instances]], None] | None = None
     # The classifier's input, kept by keep_features until the losses.
     features: torch.Tensor | None = None
+    # Of each picture of the batch, (N, K), see lt_det.modeling.verified.
+    verified: torch.Tensor | None = None
 
     @configurable
     def __init__(
@@ -207,7 +210,8 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             return {}
         logits, deltas = predictions
         gt_classes = _concatenate([p.gt_classes for p in proposals], logits.new_empty(0).long())
-        losses = {"loss_cls": self.classification_loss(logits, gt_classes)}
+        verified = of_rois(self.verified, [len(p) for p in proposals])
+        losses = {"loss_cls": self.classification_loss(logits, gt_classes, verified=verified)}
         if deltas.requires_grad or not torch.is_grad_enabled():
             boxes = [p.proposal_boxes.tensor for p in proposals]
             # Without gt_boxes all RoIs of the image are background, and their boxes are not read.
@@ -229,6 +233,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         logits: torch.Tensor,
         gt_classes: torch.Tensor,
         weights: torch.Tensor | None = None,
+        verified: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Mean over RoIs of the classification loss; zero, with a gradient, without RoIs.
 
@@ -236,10 +241,11 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             logits: (R, C).
             gt_classes: (R,).
             weights: (R,), how many RoIs each stands for, see :class:`RoIs`; None is one each.
+            verified: see :meth:`BoxClsLoss.draw_mask`.
         """
         logits = _at_least_float32(logits)
         log_accuracy(self.cls_loss, logits.detach(), gt_classes)
-        mask = self.cls_loss.draw_mask(gt_classes)
+        mask = self.cls_loss.draw_mask(gt_classes, verified)
         losses = self.cls_loss(logits, gt_classes, mask)
         if weights is None:
             loss = losses.sum() / max(len(gt_classes), 1)

@@ -60,7 +60,8 @@ def link_of(cls_loss: BoxClsLoss) -> str | None:
     """What gives the probabilities at test: "softmax", "sigmoid", or None for other layouts."""
     predict_probs = type(cls_loss).predict_probs
     if predict_probs is SigmoidLoss.predict_probs:
-        return "sigmoid"
+        is_plain = cls_loss.link == "sigmoid" and cls_loss.objectness != "product"
+        return "sigmoid" if is_plain else None
     if (
         predict_probs is BoxClsLoss.predict_probs
         and cls_loss.num_logits == cls_loss.num_classes + 1

@@ -18,6 +18,7 @@ from lt_det.modeling.build import (
     build_feature_augmentation,
 )
 from lt_det.modeling.calibration import BoxCalibration, build_calibration
+from lt_det.modeling.verified import read_verified_lists
 
 __all__ = ["install_box_predictor"]
 
@@ -73,6 +74,7 @@ def install_box_predictor(
         build = _from_parts(cls_loss, classifier, calibration)
     for parent, name, stock in places:
         setattr(parent, name, build(stock))
+    read_verified_lists(model)
     return model
 
 

@@ -11,6 +11,7 @@ from detectron2.structures import Instances
 from torch import nn
 
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers, box_predictors
+from lt_det.modeling.verified import of_rois
 
 __all__ = ["RoIs", "record_proposals", "record_rois"]
 
@@ -25,6 +26,7 @@ class RoIs:
         num_per_image: RoIs of each picture, in order; they sum to R.
         weights: (R,), how many RoIs each stands for in the loss; None is one each.
         boxes: (R, 4), of the proposals, in pixels of the network's input; None where not recorded.
+        verified: (R, K) bool, see :meth:`BoxClsLoss.draw_mask`; None where not known.
     """
 
     features: torch.Tensor
@@ -32,6 +34,7 @@ class RoIs:
     num_per_image: Sequence[int]
     weights: torch.Tensor | None = None
     boxes: torch.Tensor | None = None
+    verified: torch.Tensor | None = None
 
     def __len__(self) -> int:
         """R."""
@@ -60,9 +63,10 @@ class RoIs:
         return self.weights.sum()
 
     def _part(self, rois: slice, images: slice) -> RoIs:
-        weights, boxes = (t if t is None else t[rois] for t in (self.weights, self.boxes))
+        optional = (self.weights, self.boxes, self.verified)
+        optional = (t if t is None else t[rois] for t in optional)
         numbers = self.num_per_image[images]
-        return RoIs(self.features[rois], self.gt_classes[rois], numbers, weights, boxes)
+        return RoIs(self.features[rois], self.gt_classes[rois], numbers, *optional)
 
 
 @contextlib.contextmanager
@@ -82,7 +86,10 @@ def record_rois(model: nn.Module) -> Iterator[list[RoIs]]:
         labels = [kept.new_empty(0, dtype=torch.long), *(p.gt_classes for p in proposals)]
         boxes = [kept.new_empty(0, 4), *(p.proposal_boxes.tensor for p in proposals)]
         numbers = [len(p) for p in proposals]
-        recorded.append(RoIs(kept, torch.cat(labels), numbers, boxes=torch.cat(boxes)))
+        verified = of_rois(predictor.verified, numbers)
+        recorded.append(
+            RoIs(kept, torch.cat(labels), numbers, boxes=torch.cat(boxes), verified=verified)
+        )
 
     predictors = list(box_predictors(model))
     hooks = [predictor.register_forward_pre_hook(keep_features) for predictor in predictors]

@@ -38,12 +38,19 @@ def on_bank(cfg, stage1, path) -> dict[str, torch.Tensor]:
         ("BalancedSigmoidLoss", "RepeatFactorTrainingSampler", ""),
         ("BalancedSoftmaxLoss", "TrainingSampler", "MetaReweighter"),
         ("BalancedSoftmaxLoss", "TrainingSampler", "MetaSampler"),
+        ("SigmoidLoss", "TrainingSampler", ""),
+        ("SigmoidLoss", "TrainingSampler", "MetaReweighter"),
+        ("DropLoss", "TrainingSampler", ""),
+        ("EQLv2Loss", "TrainingSampler", ""),
     ],
 )
 def test_the_same_classifier_as_in_the_detector(bank_cfg, stage1, tmp_path, loss, sampler, meta):
     bank_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME = loss
     # The checkpoint is of K + 1 logits.
-    bank_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.BALANCED_SIGMOID.BACKGROUND_COLUMN = True
+    for node in ("BALANCED_SIGMOID", "SIGMOID", "DROP"):
+        bank_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS[node].BACKGROUND_COLUMN = True
+    bank_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.SIGMOID.VERIFIED_ONLY = True
+    bank_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.DROP.THRESHOLD = 0.5
     bank_cfg.DATALOADER.SAMPLER_TRAIN = sampler
     bank_cfg.SOLVER.META.NAME, bank_cfg.SOLVER.META.SAMPLER.LAG = meta, 2
     before = copy.deepcopy(stage1.roi_heads.box_predictor.cls_score.state_dict())

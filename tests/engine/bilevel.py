@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+from contract import mask_of
 from detectron2.config import get_cfg
 from detectron2.solver import build_optimizer
 from torch import nn
@@ -161,7 +162,7 @@ def make_stage(loss: BoxClsLoss, classifier, num_rois=12, outer="plain", **hyper
         weights=0.3 + torch.rand(num_rois, dtype=torch.float64),
         meta_features=torch.randn(M, D, dtype=torch.float64),
         meta_gt_classes=torch.arange(1, M + 1) % (K + 1),
-        mask=loss.draw_mask(gt_classes, generator=torch.Generator().manual_seed(0)),
+        mask=mask_of(loss, gt_classes),
     )
 
 

@@ -16,6 +16,7 @@ LOSSES = {
         ],
         "running.count",
     ),
+    "eqlv2": (["CLS_LOSS.NAME", "EQLv2Loss"], "gradient_sums.positive"),
     "equilibrium": (["CLS_LOSS.NAME", "EquilibriumLoss"], "running.mean_score"),
     "drw": (
         [

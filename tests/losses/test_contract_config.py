@@ -4,10 +4,10 @@ import pytest
 import torch
 from contract import (
     ALTERNATIVES,
-    BESIDE,
     INVALID,
     K,
     R,
+    beside,
     check_finite,
     every_loss,
     every_variant,
@@ -36,28 +36,27 @@ def fingerprint(loss: BoxClsLoss) -> list:
     torch.manual_seed(0)
     # Class by class, so that other numbers of logits have the same first ones.
     logits = torch.randn(2 * loss.num_logits, R, dtype=torch.float64)[: loss.num_logits].T
-    gt_classes = torch.arange(R) % (loss.num_classes + 1)
-    loss.update_state(logits, gt_classes)
-    mask = mask_of(loss, gt_classes)
-    return [
-        loss.num_logits,
-        loss.init_bias(),
-        loss(logits, gt_classes, mask).tolist(),
-        loss.predict_probs(logits).tolist(),
-        None if mask is None else mask.tolist(),
-    ]
+    facts = [loss.num_logits, loss.init_bias(), loss.predict_probs(logits).tolist()]
+    # All classes, and one of them.
+    for labels in (range(loss.num_classes + 1), [2, loss.num_classes]):
+        gt_classes = torch.tensor(labels).repeat(R)[:R]
+        mask = mask_of(loss, gt_classes)
+        loss.update_state(logits, gt_classes)
+        facts.append(loss(logits, gt_classes, mask).tolist())
+        facts.append(None if mask is None else mask.tolist())
+    return facts
 
 
 @every_loss
 def test_every_parameter_changes_something(cls, class_stats):
-    beside = BESIDE.get(cls.__name__, {})
-    default = fingerprint(cls(K, class_stats, **beside))
     alternatives = ALTERNATIVES.get(cls.__name__, {})
     for name in hyper_parameters(cls):
         assert name in alternatives, (
             f"add another value of {cls.__name__}'s parameter {name!r} to contract.ALTERNATIVES"
         )
-        changed = {**beside, name: alternatives[name]}
+        others = beside(cls, name)
+        default = fingerprint(cls(K, class_stats, **others))
+        changed = {**others, name: alternatives[name]}
         assert fingerprint(cls(K, class_stats, **changed)) != default, name
 
 

@@ -6,7 +6,7 @@ For every loss with running statistics, on fixed RoIs that the processes share o
 import pytest
 import torch
 import torch.multiprocessing as mp
-from contract import VARIANTS, K
+from contract import VARIANTS, K, mask_of
 from torch import distributed
 
 from lt_det.class_stats import ClassStats
@@ -55,7 +55,7 @@ def train(cls, hyper, rank=None) -> dict[str, torch.Tensor]:
     for share in SHARES:
         features = torch.randn(NUM_ROIS, D, dtype=torch.float64, generator=generator)
         gt_classes = torch.randint(K + 1, (NUM_ROIS,), generator=generator)
-        mask = loss.draw_mask(gt_classes, generator=generator)
+        mask = mask_of(loss, gt_classes)
         rows = slice(None) if rank is None else (slice(share), slice(share, None))[rank]
         features, gt_classes = features[rows], gt_classes[rows]
         weight.requires_grad_()
@@ -81,4 +81,4 @@ def test_two_processes_train_what_one_trains(number, trained_by_two):
 
 def test_some_loss_has_running_statistics():
     names = {v.values[0].__name__ for v in STATEFUL}
-    assert {"SeesawLoss", "EquilibriumLoss"} <= names
+    assert {"SeesawLoss", "EquilibriumLoss", "EQLv2Loss", "EFLLoss"} <= names

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lt_det.losses import SigmoidLoss
+from lt_det.losses import BalancedSigmoidLoss, SigmoidLoss
 
 
 def slow(logits, gt_classes, num_classes, weight=None):
@@ -81,3 +81,53 @@ def test_first_loss_of_many_classes_is_small():
     background = loss(logits, torch.tensor([1203])).item()
     assert background == pytest.approx(-1203 * math.log(0.99), rel=1e-9)
     assert SigmoidLoss(1203)(0 * logits, torch.tensor([1203])).item() == pytest.approx(833.9, 1e-3)
+
+
+# --- settings ------------------------------------------------------------------------------------
+
+# Probabilities 3/4, 1/2 and, of the background, 3/4.
+LOGITS = torch.tensor([[math.log(3), 0.0, math.log(3)]], dtype=torch.float64)
+LOG2, LOG4, LOG4_3 = math.log(2), math.log(4), math.log(4 / 3)
+
+
+@pytest.mark.parametrize("objectness", ["train", "product"])
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [(0, LOG4_3 + LOG2 + LOG4), (1, LOG4 + LOG2 + LOG4), (2, LOG4 + LOG2 + LOG4_3)],
+)
+def test_objectness_by_hand(objectness, label, expected):
+    value = SigmoidLoss(2, objectness=objectness)(LOGITS, torch.tensor([label])).item()
+    assert value == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("objectness", "expected"), [("train", [0.75, 0.5, 0]), ("product", [0.75 / 4, 0.5 / 4, 0.75])]
+)
+def test_objectness_at_test(objectness, expected):
+    probs = SigmoidLoss(2, objectness=objectness).predict_probs(LOGITS)
+    torch.testing.assert_close(probs, torch.tensor([expected], dtype=torch.float64))
+
+
+def test_gumbel_link_by_hand():
+    """At logits 0 p is 1/e."""
+    loss, q = SigmoidLoss(2, link="gumbel"), 1 / math.e
+    logits = torch.zeros(1, 2, dtype=torch.float64)
+    for label, expected in ((0, 1 - math.log(1 - q)), (2, -2 * math.log(1 - q))):
+        value = loss(logits, torch.tensor([label])).item()
+        assert value == pytest.approx(expected, rel=1e-14)
+    assert loss.predict_probs(logits).tolist() == [pytest.approx([q, q, 0])]
+    assert loss.init_bias() == pytest.approx(-math.log(-math.log(0.01)), rel=1e-14)
+
+
+def test_objectness_leaves_a_shifted_loss_its_background(class_stats):
+    """Balanced Sigmoid shifts the classes and not the background column."""
+    logits, labels = torch.randn(10, 5, dtype=torch.float64), torch.arange(10) % 5
+    loss = BalancedSigmoidLoss(4, class_stats, objectness="train")
+    background = SigmoidLoss(1)(logits[:, 4:], (labels < 4).long())
+    expected = BalancedSigmoidLoss(4, class_stats)(logits[:, :4], labels) + background
+    torch.testing.assert_close(loss(logits, labels), expected)
+
+
+def test_plain_keeps_layout_and_link():
+    plain = SigmoidLoss(2, objectness="product", link="gumbel", verified_only=True).plain()
+    assert (plain.objectness, plain.link, plain.verified_only) == ("product", "gumbel", False)

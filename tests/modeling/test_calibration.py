@@ -189,7 +189,9 @@ class TestEveryCalibration:
         class WideLoss(BoxClsLoss):
             num_logits = K + 2
 
-        for loss in (BalancedGroupSoftmaxLoss(K, class_stats), ObjectnessLoss(K), WideLoss(K)):
+        product, gumbel = SigmoidLoss(K, objectness="product"), SigmoidLoss(K, link="gumbel")
+        wide = BalancedGroupSoftmaxLoss(K, class_stats), WideLoss(K)
+        for loss in (*wide, ObjectnessLoss(K), product, gumbel):
             expected = f"CALIBRATION.NAME '{cls.__name__}'.*{type(loss).__name__}"
             with pytest.raises(ValueError, match=expected):
                 cls().check(loss, LinearClassifier(D, loss.num_logits))
