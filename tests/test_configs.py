@@ -17,7 +17,7 @@ from lt_det.engine.freeze import freeze_parameters
 from lt_det.engine.meta_trainer import build_meta_step
 from lt_det.engine.trainer import LTTrainer
 from lt_det.modeling import LTCascadeROIHeads
-from lt_det.modeling.box_predictor import box_predictors
+from lt_det.modeling.find_predictors import box_predictors
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(

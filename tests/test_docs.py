@@ -25,7 +25,7 @@ from toy_coco import CATEGORY_IDS, IMAGE_COUNT, write_toy_coco
 from lt_det.data.lvis import register_lvis_format
 from lt_det.data.register import register_from_config
 from lt_det.losses import BalancedSoftmaxLoss
-from lt_det.modeling.box_predictor import box_predictors
+from lt_det.modeling.find_predictors import box_predictors
 
 PLUG_IN = (Path(__file__).parents[1] / "docs" / "plug-in.md").read_text()
 STOCK_SCRIPT = (Path(__file__).parent / "stock_train_net.py").read_text()

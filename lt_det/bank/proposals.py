@@ -17,7 +17,7 @@ from lt_det.bank.folder import BankFolder
 from lt_det.bank.identity import bank_identity
 from lt_det.bank.sampling import box_head_alone
 from lt_det.data.loaders import test_dataset
-from lt_det.modeling.box_predictor import only_predictor
+from lt_det.modeling.find_predictors import only_predictor
 from lt_det.modeling.roi_recorder import record_proposals
 
 __all__ = ["ProposalBank", "TestPicture", "build_proposal_bank"]

@@ -15,7 +15,7 @@ from lt_det.bank.identity import bank_identity
 from lt_det.bank.sampling import bank_sampling
 from lt_det.data.loaders import training_dataset
 from lt_det.engine.freeze import FrozenModulesInEval, FrozenProposals
-from lt_det.modeling.box_predictor import only_predictor
+from lt_det.modeling.find_predictors import only_predictor
 from lt_det.modeling.roi_recorder import record_rois
 from lt_det.seeding import picture_number
 

@@ -29,8 +29,9 @@ from lt_det.engine.class_rates_report import ClassRatesReport
 from lt_det.engine.feature_adaptation import adapt, adapting_predictors, period_of
 from lt_det.engine.freeze import freeze_parameters
 from lt_det.engine.meta_trainer import build_meta_step
-from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers, only_predictor
+from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
 from lt_det.modeling.feature_augmentation import augmented_loss
+from lt_det.modeling.find_predictors import only_predictor
 from lt_det.modeling.roi_recorder import RoIs
 from lt_det.seeding import seed_everything
 

@@ -28,7 +28,7 @@ from lt_det.engine.trainer import LTTrainer, initialize_from_weights, save_class
 from lt_det.evaluation.bootstrap import replicate_metrics
 from lt_det.evaluation.group_evaluator import GroupEvaluator
 from lt_det.evaluation.report import atomic_text
-from lt_det.modeling.box_predictor import only_predictor
+from lt_det.modeling.find_predictors import only_predictor
 from lt_det.seeding import seed_everything
 
 __all__ = ["Run", "Workbench", "has_results", "row_folder", "run_folder", "stage1_run"]

@@ -12,7 +12,7 @@ import torch
 from detectron2.config import CfgNode
 from torch import nn
 
-from lt_det.modeling.box_predictor import box_predictors
+from lt_det.modeling.find_predictors import box_predictors
 
 __all__ = [
     "check_box_predictors",

@@ -16,7 +16,7 @@ from lt_det.class_stats import GROUP_NAMES, ClassStats
 from lt_det.data.class_plot import GROUP_COLORS
 from lt_det.engine.meta_step import MetaStep
 from lt_det.evaluation.report import atomic_text
-from lt_det.modeling.box_predictor import box_predictors
+from lt_det.modeling.find_predictors import box_predictors
 
 __all__ = ["ClassRatesReport", "plot_class_rates"]
 

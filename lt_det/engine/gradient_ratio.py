@@ -16,7 +16,7 @@ from torch import nn
 from lt_det.class_stats import GROUP_NAMES
 from lt_det.distributed import sum_over_ranks, world_size
 from lt_det.evaluation.gradient_sums import GRADIENT_RATIO_FILE, GradientSums
-from lt_det.modeling.box_predictor import box_predictors
+from lt_det.modeling.find_predictors import box_predictors
 
 __all__ = ["GradientRatio", "gradient_sums"]
 

@@ -18,7 +18,7 @@ from lt_det.engine.finite import check_finite
 from lt_det.engine.look_ahead import GradientClip
 from lt_det.engine.meta_methods import MetaReweighter, MetaSampler
 from lt_det.engine.meta_step import MetaStep
-from lt_det.modeling.box_predictor import box_predictors
+from lt_det.modeling.find_predictors import box_predictors
 from lt_det.modeling.roi_heads import seeded_roi_sampling
 from lt_det.modeling.roi_recorder import RoIs, record_rois
 from lt_det.seeding import picture_number, seed_everything

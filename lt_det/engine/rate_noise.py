@@ -26,7 +26,7 @@ from lt_det.engine.decoupled import build_bank
 from lt_det.engine.meta_methods import MetaSampler
 from lt_det.engine.meta_trainer import build_meta_step
 from lt_det.engine.trainer import LTTrainer
-from lt_det.modeling.box_predictor import box_predictors
+from lt_det.modeling.find_predictors import box_predictors
 
 __all__ = ["noise_by_group", "noise_table", "rate_gradients"]
 

@@ -20,7 +20,7 @@ from lt_det.bank.rois import build_feature_bank
 from lt_det.class_stats import GROUP_NAMES, ClassStats
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.trainer import LTTrainer
-from lt_det.modeling.box_predictor import box_predictors
+from lt_det.modeling.find_predictors import box_predictors
 from lt_det.modeling.roi_recorder import RoIs
 
 __all__ = ["recall_by_group", "recall_table"]

@@ -35,7 +35,7 @@ from lt_det.engine.gradient_ratio import GradientRatio
 from lt_det.engine.meta_trainer import MetaTrainer, build_meta_step
 from lt_det.evaluation.evaluators import EVALUATORS
 from lt_det.evaluation.metric_options import MetricOptions
-from lt_det.modeling.box_predictor import box_predictors
+from lt_det.modeling.find_predictors import box_predictors
 from lt_det.modeling.verified import read_verified_lists
 
 __all__ = ["LTTrainer", "initialize_from_weights"]

@@ -5,7 +5,7 @@ Shape shorthand: see :mod:`lt_det.losses.base`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -29,12 +29,7 @@ from lt_det.modeling.classifiers import LinearClassifier
 from lt_det.modeling.feature_augmentation import FeatureAugmentation, augmented_loss, keep_features
 from lt_det.modeling.verified import of_rois
 
-__all__ = [
-    "NO_LIMIT",
-    "LTFastRCNNOutputLayers",
-    "box_predictors",
-    "only_predictor",
-]
+__all__ = ["NO_LIMIT", "LTFastRCNNOutputLayers"]
 
 
 NO_LIMIT = -1
@@ -265,27 +260,6 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         else:
             probs = self.calibration.predict_probs(logits, self.cls_loss, self.cls_score)
         return probs.split([len(p) for p in proposals])
-
-
-def box_predictors(model: nn.Module) -> Iterator[LTFastRCNNOutputLayers]:
-    """All of lt_det's box predictors inside ``model``."""
-    return (m for m in model.modules() if isinstance(m, LTFastRCNNOutputLayers))
-
-
-def only_predictor(model: nn.Module) -> LTFastRCNNOutputLayers:
-    """The box predictor of a model that has one.
-
-    Raises:
-        ValueError: if it has none of lt_det's, or several (a cascade).
-    """
-    predictors = list(box_predictors(model))
-    if len(predictors) != 1:
-        raise ValueError(
-            f"A feature bank needs a model with one lt_det box predictor, but got "
-            f"{len(predictors)}: set MODEL.ROI_HEADS.NAME 'LTStandardROIHeads', or train the "
-            "classifiers of a cascade in the detector (tools/train_net.py)"
-        )
-    return predictors[0]
 
 
 def _concatenate(tensors: list[torch.Tensor], empty: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,8 @@ import torch
 from detectron2.structures import Instances
 from torch import nn
 
-from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers, box_predictors
+from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
+from lt_det.modeling.find_predictors import box_predictors
 from lt_det.modeling.verified import of_rois
 
 __all__ = ["RoIs", "record_proposals", "record_rois"]

@@ -10,7 +10,7 @@ from toy_coco import CATEGORY_IDS, IMAGE_COUNT, PICTURES, write_toy_coco
 
 from lt_det.config import add_lt_det_config
 from lt_det.data.register import register_from_config
-from lt_det.modeling.box_predictor import box_predictors
+from lt_det.modeling.find_predictors import box_predictors
 
 NAME = "lt_det_registered"
 

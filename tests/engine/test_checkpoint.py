@@ -13,7 +13,7 @@ from torch import nn
 from lt_det.class_stats import ClassStats
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.trainer import LTTrainer, initialize_from_weights
-from lt_det.modeling.box_predictor import box_predictors
+from lt_det.modeling.find_predictors import box_predictors
 
 CLS_SCORE = "roi_heads.box_predictor.cls_score"
 

@@ -12,7 +12,7 @@ from lt_det.data.statistics import FROM_CHECKPOINT
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.run import evaluate
 from lt_det.engine.trainer import LTTrainer
-from lt_det.modeling.box_predictor import box_predictors
+from lt_det.modeling.find_predictors import box_predictors
 
 pytestmark = pytest.mark.integration
 

@@ -25,7 +25,7 @@ from lt_det.modeling import (
     LTFastRCNNOutputLayers,
     LTStandardROIHeads,
 )
-from lt_det.modeling.box_predictor import box_predictors
+from lt_det.modeling.find_predictors import box_predictors
 
 K, D = 4, 6
 LOSSES = [SoftmaxLoss, SigmoidLoss, BalancedSoftmaxLoss, BalancedSigmoidLoss]

@@ -9,8 +9,8 @@ from toy_augmentations import LABELS, D, K, predictor_of, proposals_of, run
 
 from lt_det.config import add_lt_det_config, check_config
 from lt_det.losses import SoftmaxLoss
-from lt_det.modeling.box_predictor import box_predictors
 from lt_det.modeling.feature_augmentation import AugmentedRows, FeatureAugmentation
+from lt_det.modeling.find_predictors import box_predictors
 
 
 class ConstantRows(FeatureAugmentation):

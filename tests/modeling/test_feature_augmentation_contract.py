@@ -11,7 +11,7 @@ from toy_augmentations import LABELS, D, K, predictor_of, run
 from lt_det.config import add_lt_det_config
 from lt_det.losses import BalancedSigmoidLoss, BalancedSoftmaxLoss, SigmoidLoss, SoftmaxLoss
 from lt_det.modeling import FEATURE_AUGMENTATION_REGISTRY, install_box_predictor
-from lt_det.modeling.box_predictor import box_predictors
+from lt_det.modeling.find_predictors import box_predictors
 from lt_det.registry import hyper_parameters, node_name
 
 METHODS = sorted(

@@ -25,7 +25,7 @@ from lt_det.modeling import (
     TauNormCalibration,
     install_box_predictor,
 )
-from lt_det.modeling.box_predictor import box_predictors
+from lt_det.modeling.find_predictors import box_predictors
 
 MODELS = [user_model, cascade_model, pointrend_model, vitdet_model]
 

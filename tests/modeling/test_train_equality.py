@@ -31,7 +31,7 @@ from toy_models import (
 from lt_det.evaluation.lvis_evaluator import PREDICTIONS_FILE, LTLVISEvaluator
 from lt_det.losses import SoftmaxLoss
 from lt_det.modeling import install_box_predictor
-from lt_det.modeling.box_predictor import box_predictors
+from lt_det.modeling.find_predictors import box_predictors
 
 STEPS = 3
 
