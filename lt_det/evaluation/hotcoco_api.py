@@ -21,7 +21,7 @@ from lt_det.evaluation.matches import Matches
 from lt_det.evaluation.matching import Sides, find_matches
 from lt_det.garbage import no_garbage_collection
 
-__all__ = ["HotcocoRefusalError", "run_hotcoco_eval"]
+__all__ = ["HotcocoRefusalError", "evaluate_arrays", "run_hotcoco_eval"]
 
 DETECTIONS_AT_ONCE = 1 << 20
 """hotcoco takes about 300 bytes each, and a mask a dict beside."""
@@ -58,17 +58,26 @@ def run_hotcoco_eval(
     """
     truth = FederatedTruth(ground_truth)
     detections, areas = truth.evaluated(detections, task, max_dets_per_image)
-    evaluation = _evaluate(truth, detections, areas, task)
+    evaluation = evaluate_arrays(truth, detections, areas, task)
     sides = Sides.of(truth, detections, areas, task)
     return evaluation, find_matches(sides, evaluation.iou_thresholds)
 
 
-def _evaluate(
+def evaluate_arrays(
     truth: FederatedTruth, detections: DetectionColumns, areas: np.ndarray, task: str
 ) -> Evaluation:
-    """The arrays, from one block of classes after the other: they do not touch each other.
+    """The API's arrays, from one block of classes after the other: they do not touch each other.
 
     Classes without ground truth have -1 everywhere.
+
+    Args:
+        truth: the ground truth.
+        detections: those that are evaluated, see `FederatedTruth.evaluated`.
+        areas: their areas in pixels [N].
+        task: ``"bbox"`` or ``"segm"``.
+
+    Raises:
+        HotcocoRefusalError: if hotcoco does not take the ground truth.
     """
     shape = len(IOU_THRESHOLDS), len(RECALL_THRESHOLDS), len(truth.category_ids), _NUM_AREAS
     precision = np.full(shape, -1.0)
@@ -80,24 +89,19 @@ def _evaluate(
     for number in np.unique(block_of_class):
         classes = present[block_of_class == number]
         kept = np.flatnonzero(np.isin(class_index, classes))
-        dataset = _dataset(truth, set(truth.category_ids[classes].tolist()), task)
         results = _results(detections.take(kept), areas[kept], task)
         masks = _masks(truth, detections.take(kept)) if task == "segm" else None
-        block = _evaluate_block(dataset, results, masks, task)
+        block = _evaluate_block(_ground_truth(truth, classes, task), results, masks, task)
         precision[:, :, classes], recall[:, classes] = block
     return Evaluation(precision, recall, IOU_THRESHOLDS)
 
 
 def _evaluate_block(
-    dataset: dict[str, list[dict]], rows: np.ndarray, masks: list[dict] | None, task: str
+    truth: Any, rows: np.ndarray, masks: list[dict] | None, task: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Precision [T, R, K, A] and recall [T, K, A] of the data set's K classes."""
+    """Precision [T, R, K, A] and recall [T, K, A] of K classes."""
     import hotcoco
 
-    try:
-        truth = hotcoco.COCO(dataset)
-    except ValueError as error:
-        raise HotcocoRefusalError(f"hotcoco refuses the ground truth ({error})") from error
     results = truth.load_res(rows, segmentation=masks)
     # None limits nothing, and marks them as limited: otherwise the evaluation would do so.
     run = hotcoco.LVISEval(truth, results.cap_detections_per_image(None), task)
@@ -110,34 +114,35 @@ def _evaluate_block(
     return accumulated["precision"][..., 0], accumulated["recall"][..., 0]
 
 
-def _dataset(truth: FederatedTruth, category_ids: set[int], task: str) -> dict[str, list[dict]]:
+def _ground_truth(truth: FederatedTruth, classes: np.ndarray, task: str) -> Any:
     """What the API evaluates of some classes, and no more, for hotcoco checks all it is given."""
-    dataset = truth.dataset
-    rles = truth.rles if task == "segm" else [None] * len(truth.annotations)
-    return {
-        "images": [
-            {key: image[key] for key in ("id", "height", "width")}
-            | {key: [c for c in image[key] if c in category_ids] for key in _LISTS}
-            for image in dataset["images"]
-        ],
-        "categories": [
-            {"id": c["id"], "name": str(c["id"]), "frequency": c["frequency"]}
-            for c in dataset["categories"]
-            if c["id"] in category_ids
-        ],
-        "annotations": [
-            _annotation(annotation, rle)
-            for annotation, rle in zip(truth.annotations, rles, strict=True)
-            if annotation["category_id"] in category_ids
-        ],
-    }
+    import hotcoco
 
-
-def _annotation(annotation: dict[str, Any], rle: dict | None) -> dict[str, Any]:
-    kept = {key: annotation[key] for key in ("id", "image_id", "category_id", "area")}
-    if annotation.get("ignore"):
-        kept["area"] = _IGNORED_AREA
-    return kept | ({"bbox": annotation["bbox"]} if rle is None else {"segmentation": rle})
+    category_ids = set(truth.category_ids[classes].tolist())
+    images = [
+        {key: image[key] for key in ("id", "height", "width")}
+        | {key: [c for c in image[key] if c in category_ids] for key in _LISTS}
+        for image in truth.dataset["images"]
+    ]
+    categories = [
+        {"id": c["id"], "name": str(c["id"]), "frequency": c["frequency"]}
+        for c in truth.dataset["categories"]
+        if c["id"] in category_ids
+    ]
+    chosen = np.flatnonzero(np.isin(truth.classes, classes))
+    is_segm = task == "segm"
+    try:
+        return hotcoco.COCO.from_arrays(
+            images,
+            categories,
+            truth.image_ids[truth.images[chosen]],
+            truth.category_ids[truth.classes[chosen]],
+            np.zeros((len(chosen), 4)) if is_segm else truth.shapes(task, chosen),
+            area=np.where(truth.ignored, _IGNORED_AREA, truth.areas)[chosen],
+            segmentation=truth.shapes(task, chosen) if is_segm else None,
+        )
+    except ValueError as error:
+        raise HotcocoRefusalError(f"hotcoco refuses the ground truth ({error})") from error
 
 
 def _results(detections: DetectionColumns, areas: np.ndarray, task: str) -> np.ndarray:

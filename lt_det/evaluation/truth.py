@@ -35,6 +35,7 @@ class Truth(abc.ABC):
         category_ids: rising [K].
         annotations: the ground truths [G].
         pairs: pair of each ground truth [G].
+        areas: area of each ground truth in pixels [G].
         ignored: whether it counts neither way over all areas [G].
         crowd: whether it takes any number of detections, by their share inside of it [G].
     """
@@ -54,9 +55,9 @@ class Truth(abc.ABC):
         self.pairs = self.pairs_of(
             [a["image_id"] for a in annotations], [a["category_id"] for a in annotations]
         )
-        areas = np.array([a["area"] for a in annotations], dtype=np.float64)
+        self.areas = np.array([a["area"] for a in annotations], dtype=np.float64)
         flags = np.array([bool(a.get(ignored_by)) for a in annotations], dtype=bool)
-        self.ignored = flags | (areas > MAX_AREA)
+        self.ignored = flags | (self.areas > MAX_AREA)
         self.crowd = np.zeros_like(flags)
 
     @abc.abstractmethod
@@ -105,10 +106,15 @@ class Truth(abc.ABC):
             order: positions of the ground truths to give.
         """
         if task == "bbox":
-            boxes = np.array([a["bbox"] for a in self.annotations], dtype=np.float64)
-            return boxes.reshape(-1, 4)[order]
+            return self.boxes[order]
         rles = self.rles
         return [rles[i] for i in order.tolist()]
+
+    @cached_property
+    def boxes(self) -> np.ndarray:
+        """Boxes of the ground truths [G, 4]."""
+        boxes = [a["bbox"] for a in self.annotations]
+        return np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
     @cached_property
     def rles(self) -> list[dict[str, Any]]:

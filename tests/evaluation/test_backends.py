@@ -104,7 +104,7 @@ def test_file_that_hotcoco_refuses_is_evaluated_by_the_official_api(register, tm
     with caplog.at_level(logging.INFO, "lt_det"):
         columns = columns_of(results, evaluator._ground_truth, "bbox")
         found, _ = evaluator._run_api(columns, "bbox", 300)
-    assert "hotcoco refuses the ground truth (images[0]" in caplog.text
+    assert "hotcoco refuses the ground truth (image_ids[0]" in caplog.text
     assert found.precision.max() > 0
 
 
