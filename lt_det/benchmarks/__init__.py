@@ -34,6 +34,7 @@ _HELPERS = (
     "eval_problem",
     "eval_sides",
     "load_sides",
+    "memory",
     "lvis_shaped",
     "meta_sides",
     "meta_streams",

@@ -23,6 +23,7 @@ from lt_det.benchmarks.eval_sides import (
     our_boxes,
     our_side,
 )
+from lt_det.benchmarks.memory import forget_peak
 from lt_det.benchmarks.timing import BenchmarkResult, machine, one_thread
 
 __all__ = ["run"]
@@ -48,6 +49,8 @@ def run(quick: bool = False) -> BenchmarkResult:
         theirs = in_own_process(detectron2_side, problem)
         ours = [in_own_process(our_side, problem) for _ in range(OUR_ROUNDS)]
         if not quick:
+            del problem  # its memory would be in the next process
+            forget_peak()
             problem = _problem(1.0, with_masks=False)
         alone = in_own_process(our_boxes, problem)
         description = machine()
@@ -70,7 +73,7 @@ def run(quick: bool = False) -> BenchmarkResult:
 
 
 def _problem(scale: float, with_masks: bool) -> Problem:
-    dataset = make_ground_truth(round(NUM_IMAGES * scale))
+    dataset = make_ground_truth(round(NUM_IMAGES * scale), with_masks)
     return Problem(dataset, make_detections(dataset, with_masks))
 
 

@@ -29,8 +29,8 @@ _NOISE = 0.15
 _ANGLES = np.linspace(0, 2 * np.pi, 24, endpoint=False)
 
 
-def make_ground_truth(num_images: int, seed: int = 0) -> dict[str, Any]:
-    """The content of an LVIS v1 annotation file."""
+def make_ground_truth(num_images: int, with_masks: bool = True, seed: int = 0) -> dict[str, Any]:
+    """The content of an LVIS v1 annotation file, or of one with boxes alone."""
     rng = np.random.default_rng(seed)
     counts = {c["id"]: c["image_count"] for c in LVIS_CATEGORY_IMAGE_COUNT}
     ids = np.array(sorted(counts))
@@ -51,17 +51,16 @@ def make_ground_truth(num_images: int, seed: int = 0) -> dict[str, Any]:
         per_class = rng.geometric(1 / _INSTANCES_PER_PAIR, len(present))
         classes = np.repeat(present, per_class).tolist()
         for category_id, box in zip(classes, _boxes(rng, len(classes)), strict=True):
-            polygon = _polygon(box).round(2).ravel().tolist()
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": category_id,
-                    "bbox": box.round(2).tolist(),
-                    "area": float(round(np.pi / 4 * box[2] * box[3], 2)),
-                    "segmentation": [polygon],
-                }
-            )
+            annotation = {
+                "id": len(annotations) + 1,
+                "image_id": image_id,
+                "category_id": category_id,
+                "bbox": box.round(2).tolist(),
+                "area": float(round(np.pi / 4 * box[2] * box[3], 2)),
+            }
+            if with_masks:
+                annotation["segmentation"] = [_polygon(box).round(2).ravel().tolist()]
+            annotations.append(annotation)
     categories = [
         {"id": i, "name": f"class {i}", "frequency": _frequency(counts[i])} for i in ids.tolist()
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from detectron2.evaluation import LVISEvaluator
 from lvis import LVIS, LVISEval
 
 import lt_det.evaluation.lvis_api  # noqa: F401 # makes the LVIS API run with today's NumPy
+from lt_det.benchmarks.memory import forget_peak, peak_mib, resident_mib
 from lt_det.evaluation.columns import DetectionColumns
 from lt_det.evaluation.detections import ImageDetections
 from lt_det.evaluation.group_metrics import Evaluation
@@ -27,7 +27,6 @@ from lt_det.garbage import no_garbage_collection
 __all__ = ["TASKS", "Problem", "Side", "detectron2_side", "in_own_process", "our_boxes", "our_side"]
 
 TASKS = ("bbox", "segm")
-_MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -128,14 +127,11 @@ class _InMemory(LVIS):
 
 
 def _measured(side: Callable[[Problem], Side], problem: Problem) -> Side:
-    before = _peak_mib()
+    forget_peak()
+    before = resident_mib()
     result = side(problem)
-    result.peak_mib = (_peak_mib(), _peak_mib() - before)
+    result.peak_mib = (peak_mib(), peak_mib() - before)
     return result
-
-
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / _MIB
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from detectron2.data.datasets.lvis import (
 )
 from detectron2.data.samplers import RepeatFactorTrainingSampler
 
+from lt_det.benchmarks.memory import peak_mib
 from lt_det.class_stats import ClassStats
 from lt_det.data.lvis_builtin import extend_lvis_metadata
 from lt_det.data.mapped_records import counting_records
@@ -89,7 +90,7 @@ def main(json_file: str) -> None:
     Prints as JSON the peak of resident memory in MiB, of the libraries alone and at the end, and
     the CPU seconds of making all records, which a training spreads over an epoch.
     """
-    libraries = _peak_mib()
+    libraries = peak_mib()
     with registered_file(Path(json_file), Path(os.environ["LT_DET_CACHE"])):
         records = dataset_records(DATASET)
         counting = counting_records(records)
@@ -99,14 +100,7 @@ def main(json_file: str) -> None:
         for _ in records:
             pass
         seconds = time.process_time() - start
-    print(json.dumps({"libraries_mib": libraries, "peak_mib": _peak_mib(), "all_s": seconds}))
-
-
-def _peak_mib() -> float:
-    """Of this process alone: ``getrusage`` includes what its parent had before the fork."""
-    with open("/proc/self/status") as file:
-        lines = dict(line.split(":", 1) for line in file)
-    return int(lines["VmHWM"].split()[0]) / 1024
+    print(json.dumps({"libraries_mib": libraries, "peak_mib": peak_mib(), "all_s": seconds}))
 
 
 if __name__ == "__main__":
