@@ -65,10 +65,12 @@ PARTS = {
     "class_balanced_softmax": ("ClassBalancedSoftmaxLoss", "LinearClassifier"),
     "equilibrium": ("EquilibriumLoss", "LinearClassifier"),
     "eql": ("EQLLoss", "LinearClassifier"),
+    "eql_random": ("EQLLoss", "LinearClassifier"),
     "eqlv2": ("EQLv2Loss", "LinearClassifier"),
+    "eqlv2_random": ("EQLv2Loss", "LinearClassifier"),
     "federated": ("FederatedLoss", "LinearClassifier"),
     "drop_loss": ("DropLoss", "LinearClassifier"),
-    "gumbel": ("SigmoidLoss", "LinearClassifier"),
+    "gumbel_random": ("SigmoidLoss", "LinearClassifier"),
     "gol": ("DropLoss", "LinearClassifier"),
     "acsl": ("ACSLLoss", "LinearClassifier"),
     "focal": ("FocalLoss", "LinearClassifier"),
@@ -82,8 +84,8 @@ WHOLE_LAYERS = ("LinearClassifier", "CosineClassifier")
 
 
 def method_of(name: str) -> str:
-    """``<model>_<method>[_2x][_stage2].yaml``."""
-    return re.search(r"_(?:FPN|small)_(.+?)(?:_2x)?(?:_stage2)?$", Path(name).stem)[1]
+    """``<model>_<method>[_1x|_2x][_stage2].yaml``."""
+    return re.search(r"_(?:FPN|small)_(.+?)(?:_[12]x)?(?:_stage2)?$", Path(name).stem)[1]
 
 
 def parts_of(name: str) -> tuple[str, str] | None:

@@ -15,7 +15,7 @@ from torch import nn
 
 from lt_det.class_stats import GROUP_NAMES
 from lt_det.distributed import sum_over_ranks, world_size
-from lt_det.evaluation.gradient_sums import GRADIENT_RATIO_FILE, GradientSums
+from lt_det.evaluation.gradient_history import GRADIENT_RATIO_FILE, GradientHistory
 from lt_det.modeling.find_predictors import box_predictors
 
 __all__ = ["GradientRatio", "gradient_sums"]
@@ -40,14 +40,14 @@ def gradient_sums(
 
 
 class GradientRatio(HookBase):
-    """Writes ``gradient_ratio.csv``, see :class:`GradientSums`, and scalars by group.
+    """Writes ``gradient_ratio.csv``, see :class:`GradientHistory`, and scalars by group.
 
     It looks at the gradient where it reaches the logits that the classification loss was called
     with, whatever the loss is, and changes nothing. The stages of a cascade are added. The sums are
     those of one process with the RoIs of all ranks, and a resume goes on with them.
 
-    The ratio is EQLv2's, see :meth:`GradientSums.ratio`; unlike there it has no effect, and every
-    loss and logit layout has one.
+    The ratio is EQLv2's, see :meth:`GradientHistory.ratio`; unlike there it has no effect, and
+    every loss and logit layout has one.
 
     Args:
         model: with lt_det's box predictors.
@@ -138,9 +138,9 @@ class GradientRatio(HookBase):
                 storage.put_scalar(f"gradient_ratio/{name}", float(np.median(of_group)))
 
 
-def _table(iterations: Sequence[int], rows: Sequence[torch.Tensor]) -> GradientSums:
+def _table(iterations: Sequence[int], rows: Sequence[torch.Tensor]) -> GradientHistory:
     positive, negative = np.stack(rows, axis=1)
-    return GradientSums(np.array(iterations), positive, negative)
+    return GradientHistory(np.array(iterations), positive, negative)
 
 
 def _check(period: int, predictors: list, model: nn.Module, cfg: CfgNode) -> None:

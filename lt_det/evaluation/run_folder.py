@@ -17,7 +17,7 @@ import yaml
 
 from lt_det.class_stats import GROUP_NAMES
 from lt_det.evaluation.diagnostics_file import Diagnostics, read_diagnostics
-from lt_det.evaluation.gradient_sums import GRADIENT_RATIO_FILE, GradientSums
+from lt_det.evaluation.gradient_history import GRADIENT_RATIO_FILE, GradientHistory
 from lt_det.evaluation.matches import Matches
 from lt_det.evaluation.report import read_results
 from lt_det.evaluation.weight_norms import weight_norms
@@ -142,14 +142,14 @@ class RunFolder:
         return self._by_row(rates, path)
 
     @cached_property
-    def gradient_sums(self) -> GradientSums | None:
+    def gradient_sums(self) -> GradientHistory | None:
         """``gradient_ratio.csv``, its classes in the order of the rows."""
         path = self.training / GRADIENT_RATIO_FILE
         if not (self.rows and path.is_file()):
             return None
-        sums = GradientSums.load(path)
+        sums = GradientHistory.load(path)
         columns = (self._by_row(values.T, path).T for values in (sums.positive, sums.negative))
-        return GradientSums(sums.iteration, *columns)
+        return GradientHistory(sums.iteration, *columns)
 
     @property
     def _num_model_classes(self) -> int:

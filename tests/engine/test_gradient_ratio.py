@@ -9,7 +9,7 @@ from two_processes import final, in_two_processes, train, train_rank
 
 from lt_det.engine.gradient_ratio import GradientRatio, gradient_sums
 from lt_det.engine.trainer import LTTrainer
-from lt_det.evaluation.gradient_sums import GRADIENT_RATIO_FILE, GradientSums
+from lt_det.evaluation.gradient_history import GRADIENT_RATIO_FILE, GradientHistory
 from lt_det.losses import SigmoidLoss
 from lt_det.modeling import LTFastRCNNOutputLayers
 
@@ -53,10 +53,10 @@ def test_training_is_as_without_and_sums_are_autograds(cfg, tmp_path, monkeypatc
     cfg.MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG = heads == "LTCascadeROIHeads"
     calls, plain = [], LTFastRCNNOutputLayers.classification_loss
 
-    def recording(self, logits, gt_classes):
+    def recording(self, logits, gt_classes, **others):
         logits.retain_grad()
         calls.append((logits, gt_classes))
-        return plain(self, logits, gt_classes)
+        return plain(self, logits, gt_classes, **others)
 
     train(cfg, tmp_path / "with")
     cfg.SOLVER.GRADIENT_RATIO.PERIOD = 0
@@ -66,7 +66,7 @@ def test_training_is_as_without_and_sums_are_autograds(cfg, tmp_path, monkeypatc
     weights, expected = final(tmp_path / "with"), final(tmp_path / "without")
     assert all(value.equal(expected[name]) for name, value in weights.items())
     assert not (tmp_path / "without" / GRADIENT_RATIO_FILE).exists()
-    found = GradientSums.load(tmp_path / "with" / GRADIENT_RATIO_FILE)
+    found = GradientHistory.load(tmp_path / "with" / GRADIENT_RATIO_FILE)
     assert found.iteration.tolist() == [2, 4, 6, 7]
     positive, negative = np.zeros((4, 5)), np.zeros((4, 5))
     stages = len(calls) // 7
@@ -94,7 +94,7 @@ def test_two_processes_equal_one(unequal_stage_two, tmp_path):
     unequal_stage_two.SOLVER.GRADIENT_RATIO.PERIOD = 8
     train(unequal_stage_two, tmp_path / "one")
     in_two_processes(train_rank, tmp_path, unequal_stage_two, tmp_path / "two", False, None)
-    one, two = (GradientSums.load(tmp_path / n / GRADIENT_RATIO_FILE) for n in ("one", "two"))
+    one, two = (GradientHistory.load(tmp_path / n / GRADIENT_RATIO_FILE) for n in ("one", "two"))
     assert one.iteration.tolist() == two.iteration.tolist() == [8, 16, 20]
     np.testing.assert_allclose(two.positive, one.positive, rtol=1e-5)
     np.testing.assert_allclose(two.negative, one.negative, rtol=1e-5)
@@ -112,7 +112,7 @@ def test_scaled_losses_and_steps_that_overflow(cfg, tmp_path, event_storage):
         (loss(logits, torch.tensor([1])).sum() * scale).backward()
         hook.after_step()
     hook.after_train()
-    found = GradientSums.load(tmp_path / GRADIENT_RATIO_FILE)
+    found = GradientHistory.load(tmp_path / GRADIENT_RATIO_FILE)
     np.testing.assert_allclose(found.positive, [[0, 5 / 6, 0, 0, 0]], rtol=1e-6)
     np.testing.assert_allclose(found.negative, [[1 / 6, 0, 1 / 6, 1 / 6, 1 / 6]], rtol=1e-6)
     assert not loss._forward_hooks

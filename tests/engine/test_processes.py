@@ -94,6 +94,7 @@ def test_all_ways_to_start_two_processes(unequal_stage_two, tmp_path, toy_lvis):
         [toy_lvis.val, "lvis", str(toy_lvis.val_json), str(toy_lvis.image_root)]
     )
     unequal_stage_two.DATASETS.TEST = (toy_lvis.val,)
+    unequal_stage_two.TEST.SAVE_PREDICTIONS = True
     train(unequal_stage_two, tmp_path / "one")
     expected = predictions(tmp_path / "one", toy_lvis.val)
     python, tool = [sys.executable], [ROOT / "tools" / "train_net.py"]

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import torch
 
-from lt_det.evaluation.gradient_sums import GRADIENT_RATIO_FILE, GradientSums
+from lt_det.evaluation.gradient_history import GRADIENT_RATIO_FILE, GradientHistory
 from lt_det.evaluation.matches import Matches
 from lt_det.evaluation.report import write_results
 
@@ -78,7 +78,7 @@ def add_all(output, folder, matches=None):
     torch.save(state, output / "model_final.pth")
     (output / "class_rates.json").write_text(json.dumps({"rate": [0.1, 0.2, 0.3, 0.4, 0.5]}))
     positive = np.array([[1.0, 2, 3, 4, 0], [1, 2, 3, 4, 1]])
-    GradientSums(np.array([10, 20]), positive, np.full((2, 5), 2.0)).save(
+    GradientHistory(np.array([10, 20]), positive, np.full((2, 5), 2.0)).save(
         output / GRADIENT_RATIO_FILE
     )
     (folder / "diagnostics.json").write_text(json.dumps({"segm": DIAGNOSTICS}))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from fake_runs import add_all, make_matches, make_run
 
-from lt_det.evaluation.gradient_sums import GradientSums
+from lt_det.evaluation.gradient_history import GradientHistory
 from lt_det.evaluation.run_class_plots import draw_by_frequency, draw_gradient_ratio, group_colors
 from lt_det.evaluation.run_folder import RunFolder
 from lt_det.evaluation.run_methods import Method, bootstrap_methods, group_runs
@@ -72,7 +72,7 @@ def test_group_means_and_dots_by_frequency(methods):
 
 def test_gradient_ratio_is_the_groups_median(methods):
     positive = np.array([[1.0, 3, 0, 8, 2], [2.0, 3, 4, 8, 2]])
-    sums = GradientSums(np.array([5, 9]), positive, np.full((2, 5), 2.0))
+    sums = GradientHistory(np.array([5, 9]), positive, np.full((2, 5), 2.0))
     methods[0].first.__dict__["gradient_sums"] = sums
     (axes,) = draw_gradient_ratio(methods[:1]).axes
     rare, common, frequent = (line.get_ydata() for line in axes.lines[:3])

@@ -10,7 +10,7 @@ import numpy as np
 
 from lt_det.evaluation.report import atomic_text
 
-__all__ = ["GRADIENT_RATIO_FILE", "GradientSums"]
+__all__ = ["GRADIENT_RATIO_FILE", "GradientHistory"]
 
 # In OUTPUT_DIR.
 GRADIENT_RATIO_FILE = "gradient_ratio.csv"
@@ -18,7 +18,7 @@ _COLUMNS = ("iteration", "class_id", "positive", "negative", "ratio")
 
 
 @dataclass(frozen=True)
-class GradientSums:
+class GradientHistory:
     """Sums of |dL/dz_j| of each class j, one row a period of the training.
 
     Attributes:
@@ -59,7 +59,7 @@ class GradientSums:
                     writer.writerow([iteration, class_id, *cells])
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> GradientSums:
+    def load(cls, path: str | os.PathLike) -> GradientHistory:
         """Read what :meth:`save` wrote.
 
         Raises:
