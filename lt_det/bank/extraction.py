@@ -76,11 +76,13 @@ def extract(cfg: CfgNode, model: nn.Module, job: Extraction) -> BankFolder:
     """
     size = cfg.FEATURE_BANK.SHARD_PICTURES
     num_shards = -(-len(job.picture_of) // size)
-    folder = BankFolder(job.path, job.identity, num_shards)
     if comm.is_main_process():
+        folder = BankFolder(job.path, job.identity, num_shards)
         folder.begin()
         folder.remove_leftovers()
+    # Others look at a folder that has its manifest, never at one that is being begun.
     comm.synchronize()
+    folder = BankFolder(job.path, job.identity, num_shards)
     missing = folder.missing()
     comm.synchronize()
     mine = missing[comm.get_rank() :: comm.get_world_size()]

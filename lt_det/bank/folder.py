@@ -25,6 +25,8 @@ from lt_det.evaluation.report import atomic_text
 __all__ = ["BankFolder", "StaleBankError"]
 
 _MANIFEST, _CHECKSUMS = "manifest.json", "checksums.json"
+# What a process leaves that was killed at the bank's first moment, see atomic_text.
+_BEING_WRITTEN = f"{_MANIFEST}.partial"
 # Differences that an error lists; a bank of another model differs in hundreds.
 _NUM_LISTED = 5
 
@@ -124,7 +126,7 @@ class BankFolder:
     def _check_manifest(self) -> None:
         manifest = self.path / _MANIFEST
         if not manifest.is_file():
-            if self.path.exists() and any(self.path.iterdir()):
+            if self.path.exists() and {p.name for p in self.path.iterdir()} - {_BEING_WRITTEN}:
                 raise ValueError(f"{self.path} is no feature bank and not empty: name another")
             return
         try:

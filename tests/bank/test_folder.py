@@ -121,6 +121,13 @@ def test_what_a_killed_writer_left_is_removed(folder):
     assert sorted(path.name for path in folder.path.iterdir())[0] == "manifest.json"
 
 
+def test_a_bank_goes_on_that_was_killed_while_its_manifest_was_written(tmp_path):
+    (tmp_path / "bank").mkdir()
+    (tmp_path / "bank" / "manifest.json.partial").write_text('{"check')
+    assert BankFolder(tmp_path / "bank", {}, 2).begin() == [0, 1]
+    assert [path.name for path in (tmp_path / "bank").iterdir()] == ["manifest.json"]
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "photo.jpg").touch()
     with pytest.raises(ValueError, match="no feature bank and not empty"):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
+from detectron2.utils import comm
 
 from lt_det.bank.folder import StaleBankError
 from lt_det.bank.rois import build_feature_bank
@@ -136,6 +137,15 @@ def test_extraction_stops_between_shards(bank_cfg, stage1, tmp_path):
 def test_a_complete_bank_is_not_extracted_again(bank_cfg, stage1, tmp_path, monkeypatch):
     build_feature_bank(bank_cfg, stage1, tmp_path / "bank")
     monkeypatch.setattr(stage1, "forward", None)
+    build_feature_bank(bank_cfg, stage1, tmp_path / "bank")
+
+
+def test_other_ranks_look_at_a_folder_that_has_been_begun(bank_cfg, stage1, tmp_path, monkeypatch):
+    build_feature_bank(bank_cfg, stage1, tmp_path / "bank")
+    manifest, hidden = tmp_path / "bank" / "manifest.json", tmp_path / "hidden"
+    manifest.rename(hidden)  # as rank 1 finds it that is faster than rank 0
+    monkeypatch.setattr(comm, "is_main_process", lambda: False)
+    monkeypatch.setattr(comm, "synchronize", lambda: hidden.exists() and hidden.rename(manifest))
     build_feature_bank(bank_cfg, stage1, tmp_path / "bank")
 
 
