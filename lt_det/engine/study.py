@@ -6,7 +6,7 @@ A study is a YAML file (``configs/<Dataset-Task>/studies/``)::
     test: [openmoji_quick_val]                 # what is reported
     seeds: [1, 2, 3]                           # SEED of stage 1 and of its stage 2
     stage1: {softmax: ../mask_rcnn_small_softmax.yaml}
-    rows:                                      # stage 2
+    rows:                                      # stage 2, or without `stage1` end to end
       - {name: softmax control, config: ../..., stage1: softmax}
       - {name: Balanced Softmax, config: ../..., stage1: softmax, controls: [softmax control]}
     opts: [KEY, VALUE]                         # optional, for all runs; stage1_opts for stage 1
@@ -30,11 +30,18 @@ __all__ = ["Row", "Study", "seed_folder"]
 
 @dataclass(frozen=True)
 class Row:
-    """One method: a stage-2 config, the stage 1 it starts from and the rows it is compared with."""
+    """One method: a config, what it starts from and the rows it is compared with.
+
+    Args:
+        name: of the method.
+        config: file of its config.
+        stage1: name of the stage 1 that its stage 2 starts from; "" trains from scratch.
+        controls: rows it is compared with.
+    """
 
     name: str
     config: str
-    stage1: str
+    stage1: str = ""
     controls: Sequence[str] = ()
 
     @property
@@ -79,7 +86,7 @@ class Study:
             )
         names = {row.name for row in self.rows}
         for row in self.rows:
-            if row.stage1 not in self.stage1:
+            if row.stage1 and row.stage1 not in self.stage1:
                 raise ValueError(
                     f"Study row {row.name!r}: stage1 {row.stage1!r} is not one of "
                     f"{sorted(self.stage1)}"
@@ -108,7 +115,9 @@ class Study:
             return str(config)
 
         try:
-            stage1 = {name: config_path(config) for name, config in values.pop("stage1").items()}
+            stage1 = {
+                name: config_path(config) for name, config in values.pop("stage1", {}).items()
+            }
             rows = [
                 Row(**{**row, "config": config_path(row["config"])})
                 for row in values.pop("rows", ())

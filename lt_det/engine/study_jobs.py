@@ -162,7 +162,7 @@ def _phases(study: Study, output_dir: Path) -> dict[str, list[Job]]:
     }
     # The first seed's rows choose the schedule, the other seeds take it over.
     for phase, seeds in enumerate((study.seeds[:1], study.seeds[1:]), start=1):
-        phases[f"stage 2 ({phase} of 2)"] = [
+        phases[f"rows ({phase} of 2)"] = [
             _row_job(study, output_dir, row, seed) for seed in seeds for row in study.rows
         ]
     return phases
@@ -188,9 +188,11 @@ def _stage1_job(study: Study, output_dir: Path, name: str, seed: int) -> Job:
 
 
 def _row_job(study: Study, output_dir: Path, row: Row, seed: int) -> Job:
-    weights = seed_folder(output_dir, row.stage1, seed) / "model_final.pth"
     folder = seed_folder(output_dir, row.folder, seed)
     opts = list(study.opts)
+    if not row.stage1:
+        return _job(study, "train_net.py", ["--resume"], row.config, folder, seed, opts)
+    weights = seed_folder(output_dir, row.stage1, seed) / "model_final.pth"
     if study.bank:
         tool, arguments = "train_classifier.py", ["--bank", str(weights.parent / "bank")]
         arguments += ["--selection", str(output_dir / row.folder / "selection.json")]

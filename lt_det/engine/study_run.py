@@ -19,7 +19,7 @@ __all__ = ["PRESETS", "run_from_args"]
 
 _REPOSITORY = Path(__file__).parents[2]
 _STUDIES = _REPOSITORY / "configs" / "OpenMoji-InstanceSegmentation" / "studies"
-PRESETS = ("ci", "demo", "study")
+PRESETS = ("ci", "demo", "study", "end_to_end")
 
 
 def run_from_args(args: argparse.Namespace) -> None:
@@ -52,7 +52,7 @@ def report(study: Study, output_dir: str | Path, dataset_name: str) -> str:
         ]
         for name, folder in folders.items()
     }
-    first = seed_folder(output_dir, next(iter(study.stage1)), study.seeds[0])
+    first = seed_folder(output_dir, next(iter(folders.values())), study.seeds[0])
     return write_study_report(
         Path(output_dir) / f"{dataset_name}.md",
         runs,

@@ -65,6 +65,22 @@ def test_a_folder_without_a_run_is_of_any_settings(tmp_path):
     python_job(tmp_path, "pass").check_settings()
 
 
+def test_a_row_without_stage_1_trains_from_scratch(tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(Job, "run", lambda job, num_threads: ran.append(job))
+    monkeypatch.setattr("lt_det.engine.study_jobs.make_data", lambda data: None)
+    study = Study.load(_STUDIES / "end_to_end.yaml")
+    run_study(study, tmp_path, 1)
+    # The first seed of all rows before the others.
+    seeds = [int(job.name[-1]) for job in ran]
+    assert seeds == sorted(seeds)
+    assert len(ran) == len(study.rows) * len(study.seeds)
+    for job in ran:
+        assert Path(job.command[1]).name == "train_net.py"
+        assert "MODEL.WEIGHTS" not in job.command
+        assert "SOLVER.MAX_ITER" not in job.command  # one budget, the base config's
+
+
 def test_a_study_with_one_changed_setting_runs_nothing(tmp_path, monkeypatch):
     """The whole study is checked before its first job, data included."""
     ran = []
