@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lt_det.evaluation.compare_page import comparison_page
 from lt_det.evaluation.compare_plots import comparison_plots
+from lt_det.evaluation.compare_summary import summary_table
 from lt_det.evaluation.compare_tables import (
     class_table,
     differences_tables,
@@ -50,6 +51,6 @@ def write_compare_report(folder: str | Path, data: Comparison) -> str:
 
 
 def _tables(data: Comparison) -> list[Table]:
-    tables = [scores_table(data), failures_table(data)]
+    tables = [summary_table(data), scores_table(data), failures_table(data)]
     tables += [*differences_tables(data), settings_table(data)]
     return [table for table in tables if table.rows]

@@ -26,10 +26,13 @@ from lt_det.evaluation.tables import Cell, Table, percent_cell
 
 __all__ = [
     "class_table",
+    "difference_cell",
     "differences_tables",
     "failures_table",
+    "scores_cells",
     "scores_table",
     "settings_table",
+    "settings_text",
     "value_text",
 ]
 
@@ -121,8 +124,13 @@ def class_table(data: Comparison) -> Table:
     return Table("Classes", note, (*columns, *names), rows)
 
 
-def _method_cells(data: Comparison, row: Row, metrics: Sequence[tuple[str, str]]) -> list[Cell]:
+def scores_cells(row: Row, metrics: Sequence[tuple[str, str]]) -> list[Cell]:
+    """Mean and standard deviation over seeds of each (task, metric); ``-`` where there are none."""
     values = [seed_values(row, task, metric) for task, metric in metrics]
+    return [Cell(format_seeds(v), float(np.mean(v))) if v else Cell("-", math.nan) for v in values]
+
+
+def _method_cells(data: Comparison, row: Row, metrics: Sequence[tuple[str, str]]) -> list[Cell]:
     seconds = [
         [number(run.get(key)) for run in row["runs"]]
         for key in ("train_seconds", "evaluate_seconds")
@@ -130,7 +138,7 @@ def _method_cells(data: Comparison, row: Row, metrics: Sequence[tuple[str, str]]
     return [
         Cell(row["name"]),
         Cell(_seeds_text(data, row), len(row["runs"])),
-        *(Cell(format_seeds(v), float(np.mean(v))) if v else Cell("-", math.nan) for v in values),
+        *scores_cells(row, metrics),
         *(_seconds(v) for v in seconds),
     ]
 
@@ -158,14 +166,15 @@ def _what_happened(data: Comparison, row: Row) -> str:
 def _difference_rows(data: Comparison, task: str) -> list[list[Cell]]:
     return [
         [Cell(row["name"]), Cell(entry["control"])]
-        + [_difference_cell(entry[metric]) for metric in METHOD_METRICS]
+        + [difference_cell(entry[metric]) for metric in METHOD_METRICS]
         for row in data["rows"]
         for entry in row["differences"]
         if entry["task"] == task
     ]
 
 
-def _difference_cell(difference: Mapping[str, float | None]) -> Cell:
+def difference_cell(difference: Mapping[str, float | None]) -> Cell:
+    """A difference with its interval, strong where that excludes zero."""
     values = {key: number(value) for key, value in difference.items()}
     return Cell(format_difference(values), values["mean"], excludes_zero(values))
 
