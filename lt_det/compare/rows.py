@@ -20,10 +20,10 @@ A comparison is a YAML file (``configs/comparisons/``)::
         grid: {TEST.CALIBRATION.NOR_CAL.GAMMA: [0.3, 0.6, 1.0]}
 
 Settings are config keys; ``EPOCHS`` stands for ``SOLVER.MAX_ITER``, ``STEPS`` and ``WARMUP_ITERS``,
-which depend on the size of the data. ``after`` names what a post-hoc row starts from: ``stage 1``
-or a trained row. A comparison may begin with ``_BASE_: other.yaml``, of which it replaces keys and
-adds to ``settings``; with ``overrides: {glob: settings}`` for the rows whose names match, and
-``only: [globs]``, the rows that it keeps.
+which depend on the size of the data, and ``80%`` for that share of the steps. ``after`` names what
+a post-hoc row starts from: ``stage 1`` or a trained row. A comparison may begin with ``_BASE_:
+other.yaml``, of which it replaces keys and adds to ``settings``; with ``overrides: {glob:
+settings}`` for the rows whose names match, and ``only: [globs]``, the rows that it keeps.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from detectron2.config import CfgNode
@@ -28,7 +29,7 @@ _OWN = (
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
     "FEATURE_BANK.ROI_SAMPLER",
 )
-_FIRST = {"SOLVER.IMS_PER_BATCH": 0, EPOCHS: 1}
+_FIRST = {"SOLVER.IMS_PER_BATCH": 0, EPOCHS: 1, "SOLVER.MAX_ITER": 2}
 # Where the learning rate falls, and how long it rises, as shares of a training.
 _STEPS, _WARMUP = (0.7, 0.9), 0.05
 
@@ -40,6 +41,7 @@ def with_settings(cfg: CfgNode, settings: Mapping, num_pictures: int) -> CfgNode
         cfg: the config.
         settings: keys and values; "EPOCHS" sets the schedule: the rate falls tenfold after 70 %
             and 90 % of the steps, and rises during the first 5 %. What is set beside it, holds.
+            A number of steps may be a share of the training, such as "80%".
         num_pictures: of the training set, which an epoch passes once.
 
     Raises:
@@ -83,6 +85,12 @@ def _set_epochs(cfg: CfgNode, epochs: float, num_pictures: int) -> None:
     cfg.SOLVER.WARMUP_ITERS = round(_WARMUP * steps)
 
 
+def _in_steps(value, max_iter: int):
+    """A share such as "80%" as steps of the training; any other value as it is."""
+    share = re.fullmatch(r"(\d+(?:\.\d+)?)%", value) if isinstance(value, str) else None
+    return round(float(share[1]) / 100 * max_iter) if share else value
+
+
 def _set(cfg: CfgNode, key: str, value) -> None:
     node, _, name = key.rpartition(".")
     parent = cfg
@@ -93,6 +101,8 @@ def _set(cfg: CfgNode, key: str, value) -> None:
     if not isinstance(parent, CfgNode) or name not in parent:
         raise ValueError(f"There is no config key {key!r}")
     old = parent[name]
+    if type(old) is int:
+        value = _in_steps(value, cfg.SOLVER.MAX_ITER)
     if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if isinstance(old, tuple) and isinstance(value, list):

@@ -38,6 +38,21 @@ def test_epochs_are_of_the_batch_size_beside_them(tiny_cfg, batch_first):
     assert solver.WARMUP_ITERS == 7
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_share_of_the_training_is_a_number_of_its_steps(tiny_cfg, first):
+    key = "MODEL.ROI_BOX_HEAD.CLS_LOSS.LDAM.START_STEP"
+    items = [
+        ("EPOCHS", 2),
+        ("SOLVER.IMS_PER_BATCH", 5),
+        (key, "80%"),
+        ("TEST.EVAL_PERIOD", "12.5%"),
+    ]
+    cfg = with_settings(tiny_cfg, dict(items[:: -1 if first else 1]), 100)
+    assert (cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.LDAM.START_STEP, cfg.TEST.EVAL_PERIOD) == (32, 5)
+    cfg = with_settings(tiny_cfg, {key: "80%", "SOLVER.MAX_ITER": 1000}, 100)
+    assert cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.LDAM.START_STEP == 800
+
+
 def test_values_take_the_type_of_the_key(tiny_cfg):
     cfg = with_settings(
         tiny_cfg,
@@ -75,6 +90,9 @@ def test_the_config_given_stays_as_it_is(tiny_cfg):
         ({"SOLVER.BASE_LR": True}, "Expected SOLVER.BASE_LR to be of type float"),
         ({"SOLVER.MAX_ITER": 4.0}, "Expected SOLVER.MAX_ITER to be of type int"),
         ({"MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT": 1}, "REINIT to be of type bool"),
+        ({"SOLVER.BASE_LR": "80%"}, "Expected SOLVER.BASE_LR to be of type float"),
+        ({"TEST.EVAL_PERIOD": "-5%"}, "Expected TEST.EVAL_PERIOD to be of type int, .* got '-5%'"),
+        ({"TEST.EVAL_PERIOD": "5 %"}, "Expected TEST.EVAL_PERIOD to be of type int, .* got '5 %'"),
         ({"EPOCHS": 0}, "Expected EPOCHS to be a number above 0, but got 0"),
         ({"EPOCHS": "4"}, "Expected EPOCHS to be a number above 0, but got '4'"),
         ({"EPOCHS": True}, "Expected EPOCHS to be a number above 0, but got True"),
