@@ -40,18 +40,34 @@ def picture_rois(
     numbers = bank.picture_numbers[images].tolist()
     # The keys of lt_det.engine.autocast_trainer: the same step sees the same RoIs there.
     rois = bank.rois(images, [(seed, iteration, number) for number in numbers])
+    return _with_lists(rois, bank, images, records)
+
+
+def held_out_rois(
+    bank: FeatureBank, records: Sequence[dict] | None = None, batch_size: int = 8
+) -> Iterator[RoIs]:
+    """The RoIs of all pictures of a bank, each sampled alike every time.
+
+    Args:
+        bank: of the pictures.
+        records: see :func:`picture_rois`.
+        batch_size: pictures at a time.
+    """
+    numbers = bank.picture_numbers.tolist()
+    for start in range(0, len(numbers), batch_size):
+        images = range(start, min(start + batch_size, len(numbers)))
+        rois = bank.rois(images, [(HELD_OUT_SEED, numbers[i]) for i in images])
+        yield _with_lists(rois, bank, images, records)
+
+
+def _with_lists(
+    rois: RoIs, bank: FeatureBank, images: Sequence[int], records: Sequence[dict] | None
+) -> RoIs:
+    """RoIs of these pictures with what LVIS's lists say about them."""
     if records is None:
         return rois
     verified = verified_classes([records[image] for image in images], bank.num_classes)
     return dataclasses.replace(rois, verified=verified.to(bank.device)[rois.image_of])
-
-
-def held_out_rois(bank: FeatureBank, batch_size: int = 8) -> Iterator[RoIs]:
-    """The RoIs of all pictures of a bank, each sampled alike every time."""
-    numbers = bank.picture_numbers.tolist()
-    for start in range(0, len(numbers), batch_size):
-        images = range(start, min(start + batch_size, len(numbers)))
-        yield bank.rois(images, [(HELD_OUT_SEED, numbers[i]) for i in images])
 
 
 def class_aware_rois(cfg: CfgNode, bank: FeatureBank, seed: int) -> Iterator[RoIs]:

@@ -94,6 +94,8 @@ def classifier_steps(
     kept, held_out = split_held_out(cfg, dataset_dicts)
     if held_out:
         aside, bank = bank.subset(held_out), bank.subset(kept)
+        uses_verified = predictor.cls_loss.uses_verified
+        aside_records = select_records(dataset_dicts, held_out) if uses_verified else None
         dataset_dicts = select_records(dataset_dicts, kept)
     period = period_of(cfg, len(kept)) if held_out and adapting_predictors(model) else 0
     if cfg.SOLVER.META.NAME:
@@ -108,7 +110,7 @@ def classifier_steps(
             scheduler.step()
             storage.step()
             if period and (iteration + 1) % period == 0:
-                adapt([predictor], ([rois] for rois in held_out_rois(aside)))
+                adapt([predictor], ([rois] for rois in held_out_rois(aside, aside_records)))
             yield
 
 

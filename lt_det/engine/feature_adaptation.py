@@ -125,7 +125,7 @@ def adapt(predictors: Sequence[LTFastRCNNOutputLayers], batches: Iterable[Sequen
 
 def _losses(predictor: LTFastRCNNOutputLayers, rois: RoIs) -> torch.Tensor:
     logits = predictor.cls_score(rois.features)
-    mask = predictor.cls_loss.draw_mask(rois.gt_classes)
+    mask = predictor.cls_loss.draw_mask(rois.gt_classes, rois.verified)
     return predictor.cls_loss(logits.float(), rois.gt_classes, mask)
 
 

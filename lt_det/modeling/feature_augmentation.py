@@ -143,7 +143,10 @@ class FeatureAugmentation(ExactBuffers):
         if rows is None:
             return loss
         row_logits = _at_least_float32(classifier(rows.features.to(features)))
-        row_losses = cls_loss(row_logits, rows.gt_classes, cls_loss.draw_mask(rows.gt_classes))
+        # Rows are of no picture, so of none of their negatives a list says anything.
+        verified = rows.gt_classes.new_zeros((len(rows.gt_classes), self.num_classes)).bool()
+        mask = cls_loss.draw_mask(rows.gt_classes, verified)
+        row_losses = cls_loss(row_logits, rows.gt_classes, mask)
         total = (rows.weights.to(row_losses) * row_losses).sum()
         self.feedback(rows.gt_classes, _own_probs(cls_loss, row_logits, rows.gt_classes))
         if not rows.as_rois:

@@ -20,7 +20,7 @@ from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.decoupled import train_on_bank
 from lt_det.engine.feature_adaptation import FeatureAdaptation, adapt
 from lt_det.engine.trainer import LTTrainer
-from lt_det.losses import SoftmaxLoss
+from lt_det.losses import SigmoidLoss, SoftmaxLoss
 from lt_det.modeling import FASAAugmentation, FeatureMemoryAugmentation
 from lt_det.modeling.feature_augmentation import FeatureAugmentation
 from lt_det.modeling.roi_recorder import RoIs
@@ -65,6 +65,22 @@ def test_class_losses_by_hand():
         noted = predictor.feature_augmentation.noted
         torch.testing.assert_close(noted[:2].float(), expected)
         assert noted[2:].tolist() == [0, 0]
+
+
+def test_class_losses_use_the_lists_of_the_pictures():
+    """Classes 0 and 2 are the negatives that the picture was searched for."""
+    predictor = predictor_of(SigmoidLoss(K, verified_only=True), NotesLosses(K, D))
+    verified = torch.tensor([[True, False, True, False]] * 3)
+    labels = torch.tensor([0, 1, 1])
+    rois = RoIs(torch.randn(3, D), labels, [3], verified=verified)
+    adapt([predictor], [[rois]])
+    u = predictor.cls_score(rois.features)
+    expected = [
+        F.softplus(-u[0, 0]) + F.softplus(u[0, 2]),
+        (F.softplus(-u[1:, 1]) + F.softplus(u[1:, [0, 2]]).sum(dim=1)).sum(),
+    ]
+    noted = predictor.feature_augmentation.noted
+    torch.testing.assert_close(noted[:2].float(), torch.stack(expected) / 3)
 
 
 @pytest.mark.parametrize("heads", ["LTStandardROIHeads", "LTCascadeROIHeads"])
@@ -178,10 +194,21 @@ def test_a_resumed_training_ends_as_one_that_was_not_stopped(unequal_stage_two, 
         assert value.equal(classifiers(tmp_path / "one")[key])
 
 
-@pytest.mark.parametrize("name", ["FASAAugmentation", "FeatureMemoryAugmentation"])
-def test_on_a_bank_as_in_the_detector(tiny_cfg, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "loss"),
+    [
+        ("FASAAugmentation", "SoftmaxLoss"),
+        ("FeatureMemoryAugmentation", "SoftmaxLoss"),
+        ("FASAAugmentation", "SigmoidLoss"),
+    ],
+)
+def test_on_a_bank_as_in_the_detector(tiny_cfg, tmp_path, name, loss):
     cfg = fasa_cfg(frozen_stage1(tiny_cfg, tmp_path))
     cfg.MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION.NAME = name
+    cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME = loss
+    # Of the K + 1 logits of stage 1, with LVIS's lists.
+    cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.SIGMOID.BACKGROUND_COLUMN = True
+    cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.SIGMOID.VERIFIED_ONLY = True
     # What the memory keeps goes by the order of RoIs, so no rounding may change a draw.
     cfg.MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION.FEATURE_MEMORY.DTYPE = "float32"
     trainer = LTTrainer(cfg)

@@ -8,7 +8,7 @@ from detectron2.modeling import build_model
 from toy_augmentations import LABELS, D, K, predictor_of, proposals_of, run
 
 from lt_det.config import add_lt_det_config, check_config
-from lt_det.losses import SoftmaxLoss
+from lt_det.losses import SigmoidLoss, SoftmaxLoss
 from lt_det.modeling.feature_augmentation import AugmentedRows, FeatureAugmentation
 from lt_det.modeling.find_predictors import box_predictors
 
@@ -97,6 +97,20 @@ def test_running_statistics_see_rows_that_are_rois_alone(event_storage):
         seen = []
         run(predictor_of(Counting(K), ConstantRows(as_rois)))
         assert seen == expected
+
+
+def test_a_row_of_no_picture_has_no_verified_negative(event_storage):
+    """With LVIS's lists a row is a positive of its class and a negative of none."""
+    augmentation = ConstantRows()
+    verified, features = torch.rand(1, K) < 0.5, torch.randn(7, D)
+    values = []
+    for rows in (augmentation, None):
+        predictor = predictor_of(SigmoidLoss(K, verified_only=True), rows)
+        predictor.verified = verified
+        values.append(run(predictor, features=features)["loss_cls"])
+    rows = augmentation.rows
+    own = predictor.cls_score(rows.features)[torch.arange(2), rows.gt_classes]
+    torch.testing.assert_close(values[0] - values[1], (rows.weights * F.softplus(-own)).sum())
 
 
 def test_only_in_training(event_storage):
