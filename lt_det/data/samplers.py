@@ -69,7 +69,10 @@ class ClassAwareTrainingSampler(Sampler):
         paper="Shen et al., Relay Backpropagation, ECCV 2016",
         arxiv="1512.05830",
         equation="class with probability ~ image_count^power, then a picture of it",
-        released="Builds index lists; here two streams.",
+        released=(
+            "Kang et al. (arXiv 1910.09217) go through shuffled classes, and through each class's "
+            "shuffled pictures; here both are drawn with replacement."
+        ),
         cost="a picture index: 16 B a pair of picture and class",
         use_when=(
             "cRT and LWS; POWER 0.5 is square-root sampling. Not under a balanced loss without "

@@ -21,7 +21,8 @@ class ACSLLoss(SigmoidLoss):
     RoIs scores decide nothing, as in the released code (one of its comments says they do): they are
     negatives of frequent classes, and a share of them, drawn at random for each group, of common
     and of rare ones. It is drawn from the background of each process. As published the classifier
-    alone trains, in a second stage, and the background column is dropped at test.
+    alone trains, in a second stage that begins with the softmax classifier of the first, and the
+    background column is dropped at test.
 
     Args:
         num_classes: see :class:`BoxClsLoss`.
@@ -44,7 +45,7 @@ class ACSLLoss(SigmoidLoss):
             "sigmoid with a background column, Omega_ij = [t_ij = 1 or g(z_ij) >= xi] on "
             "foreground RoIs; 1 %, 10 % and 100 % of the background for rare, common, frequent"
         ),
-        released="The defaults.",
+        released="The defaults; stage 2 begins with the softmax classifier of stage 1.",
         cost="a comparison, a mask and a weight an element",
         use_when="Stage 2 of a sigmoid or softmax detector, the classifier alone.",
     )

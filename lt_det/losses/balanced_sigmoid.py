@@ -53,7 +53,10 @@ class BalancedSigmoidLoss(SigmoidLoss):
         paper="Ren et al., Balanced Meta-Softmax, NeurIPS 2020",
         arxiv="2007.10740",
         equation="sigmoid, S_j = -log((1 - f_j) / f_j)",
-        released="The defaults. The text: FG_ONLY False, ADD_LOG_K True, COUNT_TYPE instance.",
+        released=(
+            "The defaults, PRIOR_PROB 0.001. The text: FG_ONLY False, ADD_LOG_K True, COUNT_TYPE "
+            "instance."
+        ),
         cost="one addition of a row",
         use_when="Stage 2 of a sigmoid detector, with repeat factors as published.",
     )

@@ -22,7 +22,7 @@ class DropLoss(EQLLoss):
     code takes each one's own.
 
     With ``link="gumbel"`` this is GOL (:class:`lt_det.losses.links.GumbelLink`), whose classifier
-    starts at a bias of -2: ``prior_prob`` exp(-exp(2)) = 0.000618.
+    starts at a bias of -2, ``prior_prob`` exp(-exp(2)) = 0.000618, and at equal weights of 0.001.
 
     Args:
         num_classes: see :class:`BoxClsLoss`.
@@ -37,7 +37,9 @@ class DropLoss(EQLLoss):
             "EQL, and on background RoIs Omega_ij = 0 of tail classes with probability 1 - rho, "
             "rho = share of tail classes in the batch's foreground"
         ),
-        released="rho is each process's own. GOL: LINK gumbel, PRIOR_PROB 0.000618.",
+        released=(
+            "PRIOR_PROB 0.001; rho is each process's own. GOL: LINK gumbel, PRIOR_PROB 0.000618."
+        ),
         cost="a weight and a random number an element",
         use_when="End to end; with LINK gumbel and repeat factors it is GOL (arXiv 2207.10936).",
     )

@@ -21,16 +21,18 @@ class ECMLoss(SigmoidLoss):
     Cho and Kraehenbuehl, "Long-tail Detection with Effective Class-Margins", ECCV 2022, arXiv
     2301.09724. With a_j = (n - n_j) / n_j, n_j the positives of class j and n those of all,
     background included: Delta_j = -1/4 log a_j and Omega_j = a_j log(1 + 1 / a_j). The released
-    code computes sigmoid(u) from weighted exponentials, which overflow. At test u = z.
+    code computes sigmoid(u) from weighted exponentials, which overflow for large logits. At test
+    u = z.
 
     The background column is one of the classes, with as many positives as ``background_ratio`` per
-    foreground one. As published the classifier is cosine, with scale 20.
+    foreground one. As released the classifier is cosine, with scale 20, and starts from a bias of
+    0, which is ``prior_prob=0.5``.
 
     Args:
         num_classes: see :class:`BoxClsLoss`.
         class_stats: see :class:`BoxClsLoss`; required in training.
         background_ratio: measured by the authors on a Mask R-CNN.
-        count_type: "image", as released, or "instance", of which the text speaks.
+        count_type: "image", as released, or "instance": the text speaks of annotations.
         objectness: see :class:`SigmoidLoss`.
         kwargs: see :class:`SigmoidLoss`.
 
@@ -46,7 +48,9 @@ class ECMLoss(SigmoidLoss):
             "sigmoid with objectness, u = 2 z_j - 1/4 log a_j, Omega_j = a_j log(1 + 1 / a_j), "
             "a_j = (n - n_j) / n_j"
         ),
-        released="The defaults; the text counts instances. Gradients clipped at 5, long warm-up.",
+        released=(
+            "PRIOR_PROB 0.5; gradients clipped at 5, long warm-up. The text: COUNT_TYPE instance."
+        ),
         cost="one addition and one product of a row",
         use_when="End to end with CosineClassifier; no parameter to tune.",
     )

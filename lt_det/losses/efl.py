@@ -21,11 +21,11 @@ class EFLLoss(FocalLoss):
     """Focal loss with a gamma for each class, the larger the fewer positives it has.
 
     Li et al., "Equalized Focal Loss for Dense Long-Tailed Object Detection", CVPR 2022, arXiv
-    2201.02593, eq. 3 to 6: gamma_j = gamma + scale (1 - g_j), and the whole loss of the class times
+    2201.02593: gamma_j = gamma + scale (1 - g_j), and the whole loss of the class times
     gamma_j / gamma. g_j in [0, 1] is the ratio of class j's gradient as a positive to that as a
     negative, each summed over training so far and weighted.
 
-    The paper has a one-stage detector and divides the loss by the number of foreground anchors;
+    The paper has a one-stage detector, and its code divides by the number of foreground anchors;
     here it is a loss of the box head, divided by the number of RoIs. The sums are computed from the
     logits, before a mask is applied, and are in the state in float64; the released code reads the
     gradients of the layer in backward hooks.
@@ -49,7 +49,10 @@ class EFLLoss(FocalLoss):
             "focal, gamma_j = gamma + s (1 - g_j), times gamma_j / gamma; g_j the ratio of summed "
             "gradients, at most 1"
         ),
-        released="Gradients by backward hooks; divided by the number of foreground anchors.",
+        released=(
+            "PRIOR_PROB 0.001; gradients by backward hooks; divided by the number of foreground "
+            "anchors."
+        ),
         cost="that of focal loss, and as much again for the sums; 2 K numbers of state",
         use_when="Where focal loss is in use; published for one-stage detectors.",
     )

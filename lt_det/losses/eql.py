@@ -17,18 +17,19 @@ __all__ = ["EQLLoss"]
 class EQLLoss(SigmoidLoss):
     """Sigmoid loss in which foreground RoIs of other classes are no negatives of tail classes.
 
-    Tan et al., "Equalization Loss for Long-Tailed Object Recognition", CVPR 2020, arXiv 2003.05176,
-    eq. 5 and 6: Omega_ij = 1 - E_i T_j (1 - t_ij), with E_i = 1 for foreground RoIs and T_j = 1 for
-    tail classes, whose share of images is below lambda. Background RoIs stay negatives of all.
+    Tan et al., "Equalization Loss for Long-Tailed Object Recognition", CVPR 2020, arXiv 2003.05176:
+    Omega_ij = 1 - E_i T_j (1 - t_ij), with E_i = 1 for foreground RoIs and T_j = 1 for tail
+    classes, whose share of images is below lambda. Background RoIs stay negatives of all.
 
-    The text keeps negatives that LVIS verified in the image; the released code does not
-    (``keep_verified``).
+    On LVIS the text keeps the weight of classes that are annotated for the image (its section 4.2,
+    quoted in issue 4 of the released repository), which is ``keep_verified``. The released code
+    does not, because it did not help (its author, there).
 
     Args:
         num_classes: see :class:`BoxClsLoss`.
         class_stats: see :class:`BoxClsLoss`; required in training.
-        threshold: lambda, as published for LVIS v1; 0.00177 for v0.5. Both are about 100
-            images, so that tail classes are LVIS's rare and common ones.
+        threshold: lambda, as in the repository of EQL v2 for LVIS v1; 0.00177 as released for
+            v0.5. Both are about 100 images, where LVIS's frequent classes begin.
         keep_verified: see above.
         kwargs: see :class:`SigmoidLoss`.
 
@@ -41,7 +42,7 @@ class EQLLoss(SigmoidLoss):
         paper="Tan et al., Equalization Loss, CVPR 2020",
         arxiv="2003.05176",
         equation="sigmoid, Omega_ij = 1 - [i is foreground] [f_j < lambda] (1 - t_ij)",
-        released="The text: KEEP_VERIFIED True. v0.5: THRESHOLD 0.00177.",
+        released="PRIOR_PROB 0.001; v0.5: THRESHOLD 0.00177. The text: KEEP_VERIFIED True.",
         cost="a weight an element",
         use_when="End to end, with repeat factors or without; LINK gumbel for GOL's weaker host.",
     )

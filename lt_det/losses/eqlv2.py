@@ -23,14 +23,14 @@ _UNKNOWN_RATIO = 100.0
 class EQLv2Loss(SigmoidLoss):
     r"""Weighs each class's positives up and negatives down until their gradients are alike.
 
-    Tan et al., "Equalization Loss v2", CVPR 2021, arXiv 2012.08548, eq. 5 to 7. With g_j the ratio
-    of class j's gradient as a positive to that as a negative, each summed over training so far and
-    weighted: Omega of negatives r_j = 1 / (1 + exp(-gamma (g_j - mu))), of positives
+    Tan et al., "Equalization Loss v2", CVPR 2021, arXiv 2012.08548. With g_j the ratio of class j's
+    gradient as a positive to that as a negative, each summed over training so far and weighted:
+    Omega of negatives r_j = 1 / (1 + exp(-gamma (g_j - mu))), of positives
     q_j = 1 + alpha (1 - r_j). The background column ("category-agnostic task") has weight 1.
 
     The sums are in the state. They are of the elements before a mask is applied, and in float64;
-    the released code has float32, in which late summands of frequent classes get lost. It fails
-    without a process group.
+    the released code has float32, in which a large sum loses small summands. It fails without a
+    process group.
 
     Args:
         num_classes: see :class:`BoxClsLoss`.
@@ -38,7 +38,7 @@ class EQLv2Loss(SigmoidLoss):
         gamma: steepness of r.
         mu: the ratio at which r is 1/2.
         alpha: how much positives gain.
-        objectness: see :class:`SigmoidLoss`; "train" is the released ``test_with_obj=False``.
+        objectness: see :class:`SigmoidLoss`; "train" is mmdetection's ``test_with_obj=False``.
         kwargs: see :class:`SigmoidLoss`.
 
     Raises:
@@ -53,7 +53,7 @@ class EQLv2Loss(SigmoidLoss):
             "sigmoid with objectness, Omega = r_j = sigmoid(gamma (g_j - mu)) of negatives, "
             "1 + alpha (1 - r_j) of positives; g_j the ratio of summed gradients"
         ),
-        released="The defaults; sums in float32. TEST_WITH_OBJ False: OBJECTNESS train.",
+        released="PRIOR_PROB 0.001; sums in float32, not in the checkpoint.",
         cost="a weight an element, a second look at the logits; 2 K numbers of state",
         use_when="End to end without repeat factors, as published.",
     )

@@ -18,9 +18,9 @@ __all__ = ["FocalLoss"]
 class FocalLoss(SigmoidLoss):
     """Omega = alpha_t (1 - p_t)^gamma, which has a gradient too; p_t is that of the true label.
 
-    Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, arXiv 1708.02002, eq. 5. The
-    paper divides by the number of foreground anchors; here, as every loss of the box head, by that
-    of RoIs.
+    Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, arXiv 1708.02002, in its form
+    with alpha. The paper divides by the number of foreground anchors; here, as every loss of the
+    box head, by that of RoIs.
 
     Args:
         num_classes: see :class:`BoxClsLoss`.

@@ -26,10 +26,10 @@ class LDAMLoss(ClassBalanced, SoftmaxLoss):
     LDAM-DRW is ``beta`` 0.9999 with ``start_step`` at four fifths of the training (epoch 160 of
     200); with ``weighted_mean`` it is normalised as released.
 
-    The text has margins of plain logits, ``scale=1``. The released code has the logits of a cosine
-    classifier, from which it takes the margin before it multiplies both by 30: here that is the
-    default ``scale`` with ``CosineClassifier`` and ``CLASSIFIER.COSINE.SCALE 30.0``. A linear
-    classifier wants the text's, because a margin of ``max_margin scale = 15`` is out of its reach.
+    The released code has the logits of a cosine classifier without a bias, from which it takes the
+    margin before it multiplies both by 30: here that is the default ``scale`` with
+    ``CosineClassifier`` and ``CLASSIFIER.COSINE.SCALE 30.0``. A linear classifier wants a ``scale``
+    of 1, because a margin of ``max_margin scale = 15`` is out of its reach.
 
     Args:
         num_classes: see :class:`BoxClsLoss`.
@@ -48,8 +48,8 @@ class LDAMLoss(ClassBalanced, SoftmaxLoss):
         arxiv="1906.07413",
         equation="softmax, S_y = -scale Delta_y, Delta_j = max_margin (n_min / n_j)^(1/4)",
         released=(
-            "A cosine classifier of scale 30. The text: SCALE 1. DRW: BETA 0.9999, START_STEP at "
-            "4/5 of the training, WEIGHTED_MEAN True."
+            "A cosine classifier of scale 30, without a bias. DRW: BETA 0.9999, START_STEP at 4/5 "
+            "of the training, WEIGHTED_MEAN True."
         ),
         cost="R subtractions",
         use_when="With CosineClassifier, end to end.",

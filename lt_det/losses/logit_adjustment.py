@@ -17,7 +17,7 @@ __all__ = ["LogitAdjustmentLoss"]
 class LogitAdjustmentLoss(BalancedSoftmaxLoss):
     """Softmax loss on z + S with ``S_j = tau log(K q_j)``, ``S_background = 0``; plain at test.
 
-    Menon et al., "Long-Tail Learning via Logit Adjustment", ICLR 2021, arXiv 2007.07314, eq. 10.
+    Menon et al., "Long-Tail Learning via Logit Adjustment", ICLR 2021, arXiv 2007.07314, its loss.
     The post-hoc form is :class:`lt_det.modeling.LogitAdjustmentCalibration`.
 
     The paper has no background and adds ``tau log q_j``. A constant on all classes is nothing

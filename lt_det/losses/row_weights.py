@@ -33,8 +33,9 @@ class RowWeighted(BoxClsLoss):
         class_stats: see :class:`BoxClsLoss`; required in training.
         norm: "class" for ``sum_j w_j = K`` as released, "sample" for ``sum_j q_j w_j = 1``.
         count_type: "instance" or "image", what the weights and q are made from.
-        weighted_mean: divide the batch's loss by its sum of weights, as the released codes do;
-            False divides by the number of RoIs, as every loss of Detectron2's box head.
+        weighted_mean: divide the batch's loss by its sum of weights, as the codes of DisAlign,
+            MARC and LDAM-DRW do; False divides by the number of RoIs, as every loss of Detectron2's
+            box head and the code of the class-balanced loss.
         start_step: number of training steps without weights, 0 is none.
         kwargs: parameters of the loss behind.
 

@@ -28,13 +28,14 @@ class SigmoidLoss(ShiftedLoss):
     DropLoss, and each loss may leave out negatives that LVIS never verified.
 
     Differences from Detectron2's ``USE_SIGMOID_CE``: no dead background column, and the classifier
-    starts from a prior probability (Lin et al., "Focal Loss for Dense Object Detection", section
-    4.1), without which the first loss of K = 1,203 classes is 834 a RoI.
+    starts from a prior probability (Lin et al., "Focal Loss for Dense Object Detection"), without
+    which the first loss of K = 1,203 classes is 834 a RoI.
 
     Args:
         num_classes: see :class:`BoxClsLoss`.
         class_stats: see :class:`BoxClsLoss`.
-        prior_prob: probability every column starts from; BALMS's code uses 0.001, Detic's 0.01.
+        prior_prob: probability every column starts from; the codes of BALMS, EQL and EQL v2 have
+            0.001, those of CenterNet2, Detic and ACSL 0.01.
         background_column: keep Detectron2's unused last column, so that checkpoints of models
             trained with ``USE_SIGMOID_CE`` load.
         objectness: "" for none; "train" for a last column that learns whether a RoI is background

@@ -22,16 +22,17 @@ class SoftmaxEQLLoss(SoftmaxLoss):
     probability ``drop_rate``, drawn for every RoI and class. So a tail class is seldom the negative
     of another class's RoI.
 
-    The softmax form of the paper is for classification, and its code was never released; there is
-    no background in it. ``fg_only`` keeps all classes in the denominator of background RoIs, as the
-    detector's sigmoid form does: otherwise nothing holds tail classes below the background.
+    The softmax form of the paper is for classification, without a background. The repository has
+    no code of it; its author posted some, for ImageNet-LT, in issue 9. ``fg_only`` keeps all
+    classes in the denominator of background RoIs, as the detector's sigmoid form does: otherwise
+    nothing holds tail classes below the background.
 
     Args:
         num_classes: see :class:`BoxClsLoss`.
         class_stats: see :class:`BoxClsLoss`; required in training.
         threshold: lambda, a frequency; 0 is the plain loss. 0.00177 on LVIS v0.5 and 0.0011 on v1
             in the sigmoid form's code.
-        drop_rate: gamma, the probability of beta = 1; 0 is the plain loss.
+        drop_rate: gamma, the probability of beta = 1; 0 is the plain loss. The default is ours.
         fg_only: leave tail classes out in the rows of foreground RoIs alone.
         count_type: "image", share of the pictures with the class, or "instance", share of all
             instances, which is what classification has.
@@ -48,7 +49,7 @@ class SoftmaxEQLLoss(SoftmaxLoss):
             "softmax, weight 1 - beta T(f_j) (1 - t_j) of j in the denominator, "
             "beta ~ Bernoulli(gamma)"
         ),
-        released="No code of the softmax form; FG_ONLY is that of the detector's sigmoid form.",
+        released="For classification; FG_ONLY is that of the detector's sigmoid form.",
         cost=(
             "2.6 times cross-entropy on CPU: a random number a class of foreground RoIs, a bool "
             "(R, K + 1)"

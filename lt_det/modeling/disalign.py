@@ -21,7 +21,8 @@ class DisAlignClassifier(ForegroundMapClassifier):
     this is the detector's.) Its loss is :class:`lt_det.losses.ReweightedSoftmaxLoss`.
 
     The parameters are ``foreground_map.alpha``, ``.beta``, ``.confidence_weight`` (D,) and
-    ``.confidence_bias`` (). The last two start at 0, a confidence of 1/2 everywhere.
+    ``.confidence_bias`` (). The last two start at 0, a confidence of 1/2 everywhere; the released
+    detector draws v from N(0, 0.01).
 
     Args:
         input_size: see :class:`ForegroundMapClassifier`.
@@ -36,7 +37,10 @@ class DisAlignClassifier(ForegroundMapClassifier):
         paper="Zhang et al., Distribution Alignment, CVPR 2021",
         arxiv="2103.16370",
         equation="c (alpha_j z_j + beta_j) + (1 - c) z_j, c = sigmoid(<v, h> + v0)",
-        released="The detector's form; the classification layer is no identity at the start.",
+        released=(
+            "The detector's form, whose v starts from N(0, 0.01); the classification layer is no "
+            "identity at the start."
+        ),
         cost="one product of D; 2 K + D + 1 parameters train",
         use_when="Stage 2 with ReweightedSoftmaxLoss.",
     )

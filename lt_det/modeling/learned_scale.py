@@ -16,10 +16,10 @@ class LearnedScaleClassifier(ForegroundMapClassifier):
     """LWS: z_j = s_j <W_j, h> + b_j on the foreground, with s = 1 at the start.
 
     Kang et al., "Decoupling Representation and Classifier for Long-Tailed Recognition", ICLR 2020,
-    arXiv 1910.09217, section 4: stage 2 trains s alone, with class-aware sampling.
+    arXiv 1910.09217: stage 2 trains s alone, with class-aware sampling.
 
-    The released classification code scales the bias too; the paper's text and the detector code
-    (of EQL v2's authors) scale the weights only. Here the background is not scaled.
+    The released classification code scales the bias too; the detector code of EQL v2's authors
+    scales the weights only, those of the background too. Here the background is not scaled.
 
     Args:
         input_size: see :class:`ForegroundMapClassifier`.
@@ -35,7 +35,10 @@ class LearnedScaleClassifier(ForegroundMapClassifier):
         paper="Kang et al., Decoupling, ICLR 2020",
         arxiv="1910.09217",
         equation="z_j = s_j <W_j, h> + b_j, W frozen",
-        released="The classification code scales the bias too (SCALE_BIAS True).",
+        released=(
+            "The classification code scales the bias too (SCALE_BIAS True), EQL v2's detector the "
+            "background."
+        ),
         cost="K parameters train",
         use_when="Stage 2 with class-aware sampling, when W shall stay.",
     )

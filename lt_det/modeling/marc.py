@@ -20,10 +20,11 @@ class MARCClassifier(ForegroundMapClassifier):
     distance of h from the hyperplane of class j: MARC learns an affine map of every distance, with
     a re-weighted loss (:class:`lt_det.losses.ReweightedSoftmaxLoss`).
 
-    The parameters are ``foreground_map.omega`` and ``foreground_map.beta``. The released code keeps
-    |W| of the loaded weights. Here it is computed in every forward pass, 1 / R of the product's
-    cost, so it belongs to the weights however they came in. Weights that train too, which they do
-    not as published, get its gradient. The paper has no background; here it stays as it is.
+    The parameters are ``foreground_map.omega`` and ``foreground_map.beta``. As released, |W| is
+    computed in every forward pass, at 1 / R of the product's cost, so it belongs to the weights
+    however they came in. The released code computes W h + b and |W| without a gradient; here
+    weights that train too, which they do not as published, get theirs. The paper has no background;
+    here it stays as it is.
 
     Args:
         input_size: see :class:`ForegroundMapClassifier`.
@@ -38,7 +39,7 @@ class MARCClassifier(ForegroundMapClassifier):
         paper="Wang et al., MARC, ACML 2022",
         arxiv="2112.07225",
         equation="z_j = omega_j (<W_j, h> + b_j) + beta_j norm(W_j), W frozen",
-        released="Keeps the norms of the weights that were loaded; weight decay on omega and beta.",
+        released="Weight decay on omega and beta; for classification, without a background.",
         cost="K norms; 2 K parameters train",
         use_when="Stage 2 with ReweightedSoftmaxLoss.",
     )

@@ -65,7 +65,7 @@ class NormedMaskRCNNConvUpsampleHead(MaskRCNNConvUpsampleHead):
         paper="Wang et al., Seesaw Loss, CVPR 2021",
         arxiv="2008.10032",
         equation="mask logits tau <w_j, x> / (norm(w_j) norm(x))",
-        released="Results of GOL and later ones include it without saying so in their names.",
+        released="Published results of LOCE, ECM and GOL include it.",
         cost="two norms of the mask features",
         use_when="To compare with those results; published as +0.4 mask AP under Seesaw loss.",
     )

@@ -22,10 +22,10 @@ TARGETS = ("probs", "logits")
 class LogitAdjustmentCalibration(BoxCalibration):
     """z_j - tau log(K q_j) on the foreground of a softmax.
 
-    Menon et al., "Long-Tail Learning via Logit Adjustment", ICLR 2021, arXiv 2007.07314, section 4.
-    The paper has no background and subtracts log q_j. Beside a background that stays as it is the
-    constant log K matters; with it the mean shift over balanced classes is 0, as in
-    :class:`lt_det.losses.BalancedSoftmaxLoss`, whose training-time counterpart this is.
+    Menon et al., "Long-Tail Learning via Logit Adjustment", ICLR 2021, arXiv 2007.07314, its
+    post-hoc form. The paper has no background and subtracts log q_j. Beside a background that stays
+    as it is the constant log K matters; with it the shift of balanced classes is 0, as in
+    :class:`lt_det.losses.BalancedSoftmaxLoss`, whose post-hoc counterpart this is.
 
     Args:
         tau: strength; 0 is none.
@@ -74,14 +74,14 @@ class NorCalCalibration(BoxCalibration):
 
     Args:
         gamma: strength, 0 is none. The released default is 0 and meant to be set, on held-out
-            training images; 0.6 is from memory of the paper's LVIS settings.
+            training images; 0.6 is ours, to start from.
         method: "power" for n_j^gamma, "effective_number" for (1 - gamma^n_j) / (1 - gamma), where
             gamma is below and close to 1.
-        target: "probs" divides probabilities, "logits" divides logits (softmax only), the
-            paper's ablation.
+        target: "probs" divides probabilities, "logits" divides logits (softmax only), an option
+            of the released code too.
         renormalise: False leaves the divided probabilities, at most 1, as they are; no effect on
             "logits".
-        count_type: "image" (the paper's) or "instance".
+        count_type: "image" (as released) or "instance".
 
     Raises:
         ValueError: if an option has no meaning.

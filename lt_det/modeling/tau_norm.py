@@ -21,16 +21,16 @@ class TauNormCalibration(BoxCalibration):
     """z_j = <W_j, h> / |W_j|^tau on the foreground.
 
     Kang et al., "Decoupling Representation and Classifier for Long-Tailed Recognition", ICLR 2020,
-    arXiv 1910.09217, section 4. Computed from the logits, of which it is an affine map.
+    arXiv 1910.09217. Computed from the logits, of which it is an affine map.
 
     The paper has no background. Here its row and bias stay as they are: with all rows normalised
     the published figure on an LVIS detector is half the baseline's (11.0 against 21.0 box AP,
     README of BAGS).
 
     Args:
-        tau: strength; 0 with the bias kept is the classifier as it is. The released code tries 0 to
-            2 on a validation set.
-        drop_bias: without the bias of the normalised rows, as in the paper.
+        tau: strength; 0 with the bias kept is the classifier as it is. The released code prints
+            accuracies for 0 to 2 in steps of 0.1.
+        drop_bias: without the bias of the normalised rows, as released.
         background: normalise the background too.
 
     Raises:
