@@ -102,13 +102,15 @@ class FeatureAdaptation(HookBase):
 def adapt(predictors: Sequence[LTFastRCNNOutputLayers], batches: Iterable[Sequence[RoIs]]) -> None:
     """Let augmentations adapt to their losses. All ranks call it, each with its pictures.
 
+    Ranks may have different numbers of batches.
+
     Args:
         predictors: of a model.
         batches: RoIs of held-out pictures, at each of the predictors.
     """
     sums = [torch.zeros(p.num_classes + 1, dtype=torch.float64) for p in predictors]
     numbers = torch.zeros(len(predictors), dtype=torch.float64)
-    for batch in batches:
+    for batch in _in_step(batches, [_no_rois(p) for p in predictors]):
         for index, (predictor, rois) in enumerate(zip(predictors, batch, strict=True)):
             losses = _losses(predictor, rois).double()
             weights = 1.0 if rois.weights is None else rois.weights.double()
@@ -121,6 +123,28 @@ def adapt(predictors: Sequence[LTFastRCNNOutputLayers], batches: Iterable[Sequen
         predictor.feature_augmentation.adapt(
             class_losses.to(class_stats.image_count.device), class_stats
         )
+
+
+def _in_step(batches: Iterable[Sequence[RoIs]], nothing: list[RoIs]) -> Iterator[Sequence[RoIs]]:
+    """A rank's batches, and ``nothing`` while others have more: a loss may ask all ranks."""
+    own = iter(batches)
+    while True:
+        batch = next(own, None)
+        if not sum_over_ranks(torch.tensor(int(batch is not None))):
+            return
+        yield nothing if batch is None else batch
+
+
+def _no_rois(predictor: LTFastRCNNOutputLayers) -> RoIs:
+    augmentation = predictor.feature_augmentation
+    empty = augmentation.num_steps.new_empty(0)
+    shape = 0, predictor.num_classes
+    return RoIs(
+        torch.empty(0, augmentation.feature_size, device=empty.device),
+        empty,
+        [],
+        verified=torch.empty(shape, dtype=torch.bool, device=empty.device),
+    )
 
 
 def _losses(predictor: LTFastRCNNOutputLayers, rois: RoIs) -> torch.Tensor:

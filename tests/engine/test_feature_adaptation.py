@@ -20,7 +20,7 @@ from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.decoupled import train_on_bank
 from lt_det.engine.feature_adaptation import FeatureAdaptation, adapt
 from lt_det.engine.trainer import LTTrainer
-from lt_det.losses import SigmoidLoss, SoftmaxLoss
+from lt_det.losses import DropLoss, SigmoidLoss, SoftmaxLoss
 from lt_det.modeling import FASAAugmentation, FeatureMemoryAugmentation
 from lt_det.modeling.feature_augmentation import FeatureAugmentation
 from lt_det.modeling.roi_recorder import RoIs
@@ -81,6 +81,28 @@ def test_class_losses_use_the_lists_of_the_pictures():
     ]
     noted = predictor.feature_augmentation.noted
     torch.testing.assert_close(noted[:2].float(), torch.stack(expected) / 3)
+
+
+# Three batches of two RoIs.
+BATCHES = torch.arange(6.0 * D).reshape(3, 2, D) / 50 - 0.3
+
+
+def _noted(batches):
+    """The losses of foreground RoIs of classes 0 and 3, by a loss that asks all ranks."""
+    predictor = predictor_of(DropLoss(K, STATS, threshold=0.4), NotesLosses(K, D))
+    adapt([predictor], ([RoIs(features, torch.tensor([0, 3]), [2])] for features in batches))
+    return predictor.feature_augmentation.noted
+
+
+def _noted_on_rank(rank, path):
+    torch.save(_noted(BATCHES[:2] if rank == 0 else BATCHES[2:]), path.with_suffix(f".{rank}"))
+
+
+def test_ranks_may_have_different_numbers_of_batches(tmp_path):
+    in_two_processes(_noted_on_rank, tmp_path, tmp_path / "noted")
+    for rank in range(2):
+        found = torch.load(tmp_path / f"noted.{rank}", weights_only=True)
+        torch.testing.assert_close(found, _noted(BATCHES))
 
 
 @pytest.mark.parametrize("heads", ["LTStandardROIHeads", "LTCascadeROIHeads"])
