@@ -1,0 +1,15 @@
+"""Fixtures of the tests of box predictors."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+# `import toy_predictor` works however pytest was told to import test files.
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture
+def loss(loss_class, class_stats):
+    """The loss of a test under ``every_loss``."""
+    return loss_class(class_stats.num_classes, class_stats)
