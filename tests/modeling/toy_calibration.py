@@ -1,0 +1,25 @@
+"""The calibrations of lt_det, and a trained classifier with features for them."""
+
+import pytest
+import torch
+from toy_predictor import D
+
+from lt_det.modeling import CALIBRATION_REGISTRY, LinearClassifier
+
+R = 9
+# Calibrations of lt_det itself: other tests may have registered theirs.
+CALIBRATIONS = sorted(
+    (cls for _, cls in CALIBRATION_REGISTRY if cls.__module__.startswith("lt_det.")),
+    key=lambda cls: cls.__name__,
+)
+every_calibration = pytest.mark.parametrize("cls", CALIBRATIONS, ids=lambda cls: cls.__name__)
+
+
+def case(loss, seed=0):
+    """A trained classifier and features."""
+    torch.manual_seed(seed)
+    classifier = LinearClassifier(D, loss.num_logits).double()
+    with torch.no_grad():
+        classifier.weight.normal_(std=0.7)
+        classifier.bias.normal_()
+    return classifier, torch.randn(R, D, dtype=torch.float64)
