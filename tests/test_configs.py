@@ -4,48 +4,14 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
-import yaml
-from detectron2.config import get_cfg
 from detectron2.data import MetadataCatalog
+from shipped_configs import CONFIGS, LVIS, META, ROOT, build, load
 
-from lt_det.compare.rows import Comparison
-from lt_det.compare.settings import with_settings
-from lt_det.config import add_lt_det_config, check_config
-from lt_det.data.loaders import build_batch_plan
-from lt_det.engine.freeze import freeze_parameters
-from lt_det.engine.meta_trainer import build_meta_step
-from lt_det.engine.trainer import LTTrainer
+from lt_det.config import check_config
 from lt_det.modeling import LTCascadeROIHeads
 from lt_det.modeling.find_predictors import box_predictors
 
-ROOT = Path(__file__).parents[1]
-CONFIGS = sorted(
-    path.relative_to(ROOT).as_posix()
-    for path in (ROOT / "configs").rglob("*.yaml")
-    if path.parent.name not in ("studies", "comparisons") and not path.name.startswith("Base-")
-)
-LVIS = [name for name in CONFIGS if "LVIS" in name]
-META = [name for name in CONFIGS if "_meta_" in name]
 every_config = pytest.mark.parametrize("name", CONFIGS)
-
-
-def load(name: str):
-    cfg = get_cfg()
-    add_lt_det_config(cfg)
-    cfg.merge_from_file(ROOT / name)
-    cfg.MODEL.DEVICE = "meta"  # shapes without numbers: building is cheap
-    return cfg
-
-
-def build(cfg):
-    """The model, with what ``SOLVER.TRAINABLE_PARAMS`` leaves to train."""
-    with torch.device("meta"):
-        model = LTTrainer.build_model(cfg)
-    freeze_parameters(model, cfg.SOLVER.TRAINABLE_PARAMS)
-    return model
-
-
 # Loss and classifier of the methods whose names do not say them.
 PARTS = {
     "crt": ("SoftmaxLoss", "LinearClassifier"),
@@ -189,120 +155,3 @@ def test_lvis_v1_has_all_rows_of_v05():
     rows = {Path(name).stem for name in LVIS if "LVISv0.5-" in name}
     assert rows <= {Path(name).stem for name in LVIS if "LVISv1-" in name}
     assert len(rows) == 34
-
-
-# --- BALMS -------------------------------------------------------------------------------------
-
-# The outer loss, whether weights have a mean of 1 (the Meta Sampler has none), and Adam's rate.
-META_SETTINGS = {
-    "meta_reweighter": ("balanced", True, 0.01),
-    "meta_reweighter_paper": ("plain", False, 0.001),
-    "meta_sampler": ("plain", None, 0.01),
-}
-# Chosen on dev (docs/meta.md).
-OPENMOJI_SETTINGS = {
-    "meta_reweighter": ("plain", True, 0.003),
-    "meta_sampler": ("plain", None, 0.01),
-}
-
-
-def meta_method(name: str) -> str:
-    return re.search(r"_(meta_\w+)_stage2", name)[1]
-
-
-def test_there_is_a_row_for_every_setting():
-    assert {meta_method(name) for name in META if name in LVIS} == META_SETTINGS.keys()
-    assert {meta_method(name) for name in META if name not in LVIS} == OPENMOJI_SETTINGS.keys()
-
-
-@pytest.mark.parametrize("name", META)
-def test_differs_from_its_control_in_the_meta_step_alone(name):
-    control = yaml.safe_load((ROOT / name).read_text())["_BASE_"]
-    assert Path(control).name == Path(name).name.replace(f"_{meta_method(name)}", "")
-    ours, theirs = load(name), load(str(Path(name).with_name(control)))
-    assert (theirs.SOLVER.META.NAME, "_balanced_" in control) == ("", True)
-    for cfg in (ours, theirs):
-        del cfg.SOLVER["META"], cfg["OUTPUT_DIR"]
-    assert ours == theirs
-
-
-@pytest.mark.parametrize("name", META)
-def test_meta_step_is_what_the_name_says(name):
-    cfg = load(name)
-    model = build(cfg)
-    # Two pictures in place of the data set; the stream of the Meta Sampler only looks at classes.
-    records = [
-        {"width": width, "height": 5, "annotations": [{"category_id": class_id}]}
-        for class_id, width in enumerate((4, 6))
-    ]
-    plan = build_batch_plan(cfg, records, seed=0)
-    step = build_meta_step(cfg, model, LTTrainer.build_optimizer(cfg, model), plan)
-
-    settings = META_SETTINGS if name in LVIS else OPENMOJI_SETTINGS
-    outer_loss, normalized, base_lr = settings[meta_method(name)]
-    sampler = "meta_sampler" in name
-    assert type(step.method).__name__ == ("MetaSampler" if sampler else "MetaReweighter")
-    assert step.phi.shape == (cfg.MODEL.ROI_HEADS.NUM_CLASSES,)
-    assert (cfg.SOLVER.META.OUTER_LOSS, step.adam.defaults["lr"]) == (outer_loss, base_lr)
-    assert sampler or cfg.SOLVER.META.REWEIGHTER.NORMALIZED == normalized
-    # Otherwise the loader refuses: its workers fetch that many batches ahead.
-    assert cfg.SOLVER.META.SAMPLER.LAG >= cfg.DATALOADER.NUM_WORKERS
-    if sampler:
-        assert len(next(iter(plan))) == cfg.SOLVER.IMS_PER_BATCH
-
-
-# --- comparisons -------------------------------------------------------------------------------
-
-OPENMOJI = "configs/OpenMoji-InstanceSegmentation"
-# A row of a comparison on features is the method of this config.
-STAGE2 = {
-    "softmax control": "softmax",
-    "softmax control, class-aware": "softmax_class_aware",
-    "cRT, class-aware": "crt",
-    "LWS, class-aware": "lws",
-    "MARC": "marc",
-    "DisAlign": "disalign",
-    "BAGS": "bags",
-    "Balanced Softmax": "balanced_softmax",
-    "BALMS, Meta Reweighter": "balanced_softmax_meta_reweighter",
-    "BALMS, Meta Sampler": "balanced_softmax_meta_sampler",
-    "sigmoid control": "sigmoid",
-    "sigmoid control, class-aware": "sigmoid_class_aware",
-    "Balanced Sigmoid": "balanced_sigmoid",
-}
-SOFTMAX_LOSSES = {
-    "equilibrium loss": "equilibrium",
-    "class-balanced weights": "class_balanced_softmax",
-    "LDAM": "ldam",
-    "Seesaw": "seesaw",
-}
-SIGMOID_LOSSES = {
-    "ACSL": "acsl",
-    "EQLv2": "eqlv2",
-    "focal loss": "focal",
-    "EFL": "efl",
-    "ECM": "ecm",
-    "verified negatives": "sigmoid_verified",
-}
-ROWS = [(f"{OPENMOJI}/comparisons/quick.yaml", *row) for row in STAGE2.items()]
-ROWS += [("configs/comparisons/softmax_losses.yaml", *row) for row in SOFTMAX_LOSSES.items()]
-ROWS += [("configs/comparisons/sigmoid_losses.yaml", *row) for row in SIGMOID_LOSSES.items()]
-
-
-@pytest.mark.parametrize(("comparison", "row_name", "method"), ROWS)
-def test_a_row_of_a_comparison_is_its_config(comparison, row_name, method):
-    """But for the schedule and the rates, which each chooses on dev."""
-    rows = Comparison.load(ROOT / comparison).rows
-    (row,) = (row for row in rows if row.name == row_name)
-    softmax = load(f"{OPENMOJI}/mask_rcnn_small_softmax.yaml")
-    ours = with_settings(softmax, row.settings, num_pictures=100)
-    theirs = load(f"{OPENMOJI}/mask_rcnn_small_{method}_stage2.yaml")
-    # From a softmax detector, where the config starts from a sigmoid one.
-    if "igmoid" in row_name or "sigmoid" in comparison:
-        theirs.MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT = True
-    ours.defrost()
-    for cfg in (ours, theirs):
-        del cfg["OUTPUT_DIR"], cfg.MODEL["WEIGHTS"], cfg.SOLVER.META["BASE_LR"]
-        for key in ("BASE_LR", "MAX_ITER", "STEPS", "WARMUP_ITERS"):
-            del cfg.SOLVER[key]
-    assert ours.dump() == theirs.dump()
