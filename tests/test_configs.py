@@ -1,5 +1,6 @@
 """Every YAML file of ``configs/`` is a model that can be built and says what it is."""
 
+import functools
 import re
 from pathlib import Path
 
@@ -120,14 +121,18 @@ def test_header_has_the_command_that_runs_it(name):
     assert command[2] == name
 
 
+@functools.cache
+def stage_1_outputs() -> set[str]:
+    return {load(name).OUTPUT_DIR for name in CONFIGS if "stage2" not in name}
+
+
 @every_config
 def test_stage_2_starts_from_a_stage_1(name):
     cfg = load(name)
     if "stage2" not in name:
         assert "output" not in cfg.MODEL.WEIGHTS
     elif cfg.MODEL.WEIGHTS.startswith("output/"):
-        outputs = {load(other).OUTPUT_DIR for other in CONFIGS if "stage2" not in other}
-        assert str(Path(cfg.MODEL.WEIGHTS).parent) in outputs
+        assert str(Path(cfg.MODEL.WEIGHTS).parent) in stage_1_outputs()
         assert Path(cfg.MODEL.WEIGHTS).name == "model_final.pth"
     else:
         assert cfg.MODEL.WEIGHTS.startswith("detectron2://LVISv0.5")
