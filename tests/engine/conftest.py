@@ -1,12 +1,38 @@
-"""Makes `import bilevel` and the losses' `import contract` work from here."""
+"""Makes `import bilevel` and the losses' `import contract` work from here; stages of trainings."""
 
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from lt_det.engine.run import train
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "losses"))
+
+
+@pytest.fixture(scope="session")
+def stage_one(make_tiny_cfg, tmp_path_factory) -> Path:
+    """Folder of a trained stage 1. All tests share it and none writes to it."""
+    folder = tmp_path_factory.mktemp("stage_one")
+    cfg = make_tiny_cfg(folder)
+    cfg.DATASETS.TEST = ()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LT_DET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        torch.manual_seed(0)
+        train(cfg)
+    return folder
+
+
+@pytest.fixture
+def stage_two(tiny_cfg, stage_one):
+    """Config of stage 2 from the shared stage 1."""
+    tiny_cfg.MODEL.WEIGHTS = str(stage_one / "model_final.pth")
+    tiny_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME = "BalancedSoftmaxLoss"
+    tiny_cfg.SOLVER.TRAINABLE_PARAMS = ("*cls_score*",)
+    tiny_cfg.SOLVER.MAX_ITER = 2
+    return tiny_cfg
 
 
 @pytest.fixture
