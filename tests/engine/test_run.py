@@ -1,12 +1,15 @@
 """Training and evaluation as tools/train_net.py runs them, and what stops them beforehand."""
 
+import dataclasses
 import logging
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from two_stages import STATISTICS
 
 from lt_det.class_stats import ClassStats
 from lt_det.data.lvis import register_lvis_format
@@ -51,14 +54,22 @@ def test_eval_only_reads_no_training_set(stage_two, arguments, stage_one, absent
         train(config_from_args(arguments(*opts)))
 
 
-def test_evaluated_model_has_the_checkpoints_statistics(stage_two, stage_one, monkeypatch):
+def test_evaluated_model_has_the_checkpoints_statistics(
+    stage_two, stage_one, tmp_path, monkeypatch
+):
     seen = []
     monkeypatch.setattr(LTTrainer, "test", classmethod(lambda cls, cfg, model: seen.append(model)))
+    # Others than the training set's, from which they could come too.
+    content = torch.load(stage_one / "model_final.pth", weights_only=False)
+    content["model"][f"{STATISTICS}image_count"] += 1
+    torch.save(content, tmp_path / "other.pth")
+    stage_two.MODEL.WEIGHTS = str(tmp_path / "other.pth")
     stage_two.DATASETS.CLASS_STATS_FILE = "checkpoint"
     evaluate(stage_two)
     (model,) = seen
     stats = model.roi_heads.box_predictor.cls_loss.class_stats.value()
-    assert stats == ClassStats.load(stage_one / "class_stats.json")
+    of_data = ClassStats.load(stage_one / "class_stats.json")
+    assert stats == dataclasses.replace(of_data, image_count=of_data.image_count + 1)
 
 
 def test_command_line_logs_what_lt_det_says(stage_two, arguments):
