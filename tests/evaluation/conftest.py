@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 from detectron2.data import MetadataCatalog
 
+from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
+
 # `import toy` works however pytest was told to import test files.
 sys.path.insert(0, str(Path(__file__).parent))
+from toy import A, B, ToyLVIS, make_instances
 
 
 @pytest.fixture
@@ -24,3 +27,31 @@ def register():
     yield _register
     for name in names:
         MetadataCatalog.remove(name)
+
+
+@pytest.fixture
+def toy():
+    """Class 0 (rare): two objects in image 1. Class 1 (common): none. Class 2 (frequent): one."""
+    toy = ToyLVIS("rcf")
+    toy.image(1)
+    toy.image(2, negative=[1])
+    toy.image(3, not_exhaustive=[3])
+    toy.box(1, 1, A)
+    toy.box(1, 1, B)
+    toy.box(3, 3, A)
+    return toy
+
+
+@pytest.fixture
+def evaluate(toy, register, tmp_path):
+    """Returns a function: {image: detections} -> results of the toy set."""
+
+    def _evaluate(detections, masks=True, **options):
+        evaluator = LTLVISEvaluator(register(toy.write(tmp_path / "gt.json")), **options)
+        for image_id in toy.images:
+            instances = make_instances(detections.get(image_id, []), masks=masks)
+            evaluator.process([{"image_id": image_id}], [{"instances": instances}])
+        _evaluate.evaluator = evaluator
+        return evaluator.evaluate()
+
+    return _evaluate

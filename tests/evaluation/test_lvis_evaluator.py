@@ -1,51 +1,13 @@
-import csv
-import json
-import logging
+"""LTLVISEvaluator: metrics by hand, and what counts as a true or false positive."""
+
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-from detectron2.structures import BitMasks, Boxes, Instances
-from toy import ToyLVIS, make_instances
+from toy import ELSEWHERE, A, B
 
 from lt_det.evaluation.bootstrap import average_precision
 from lt_det.evaluation.group_metrics import METRIC_NAMES
-from lt_det.evaluation.lvis_evaluator import PREDICTIONS_FILE, LTLVISEvaluator
-from lt_det.evaluation.matches import Matches
-from lt_det.evaluation.report import read_results
-
-A, B = (10, 10, 20, 20), (50, 50, 40, 30)
-ELSEWHERE = (0, 80, 10, 10)
-
-
-@pytest.fixture
-def toy():
-    """Class 0 (rare): two objects in image 1. Class 1 (common): none. Class 2 (frequent): one."""
-    toy = ToyLVIS("rcf")
-    toy.image(1)
-    toy.image(2, negative=[1])
-    toy.image(3, not_exhaustive=[3])
-    toy.box(1, 1, A)
-    toy.box(1, 1, B)
-    toy.box(3, 3, A)
-    return toy
-
-
-@pytest.fixture
-def evaluate(toy, register, tmp_path):
-    """Returns a function: {image: detections} -> results of the toy set."""
-
-    def _evaluate(detections, masks=True, **options):
-        evaluator = LTLVISEvaluator(register(toy.write(tmp_path / "gt.json")), **options)
-        for image_id in toy.images:
-            instances = make_instances(detections.get(image_id, []), masks=masks)
-            evaluator.process([{"image_id": image_id}], [{"instances": instances}])
-        _evaluate.evaluator = evaluator
-        return evaluator.evaluate()
-
-    return _evaluate
 
 
 @pytest.mark.parametrize("task", ["bbox", "segm"])
@@ -123,37 +85,13 @@ def test_tasks_can_be_chosen(evaluate):
         evaluate({}, tasks=("keypoints",))
 
 
-def test_second_round_after_reset_gives_the_same(evaluate, toy):
-    first = evaluate({1: [(0, 0.9, A)]})
-    evaluator = evaluate.evaluator
-    evaluator.reset()
-    for image_id in toy.images:
-        detections = [(0, 0.9, A)] if image_id == 1 else []
-        evaluator.process([{"image_id": image_id}], [{"instances": make_instances(detections)}])
-    np.testing.assert_equal(evaluator.evaluate(), first)
-
-
-def test_image_processed_twice_counts_once(evaluate, toy, caplog):
-    expected = evaluate({1: [(0, 0.9, A)]})
-    again = make_instances([(0, 0.9, ELSEWHERE)])
-    evaluate.evaluator.process([{"image_id": 1}], [{"instances": again}])
-    with caplog.at_level(logging.WARNING, logger="lt_det"):
-        np.testing.assert_equal(evaluate.evaluator.evaluate(), expected)
-    assert "1 images were processed again" in caplog.text
-
-
-def test_images_not_processed_count_as_empty(toy, register, tmp_path, caplog):
-    evaluator = LTLVISEvaluator(register(toy.write(tmp_path / "gt.json")))
-    evaluator.process([{"image_id": 3}], [{"instances": make_instances([(2, 0.9, A)])}])
-    with caplog.at_level(logging.WARNING, logger="lt_det"):
-        results = evaluator.evaluate()
-    assert "2 of 3 images were not processed" in caplog.text
-    assert results["bbox"]["APf"] == pytest.approx(100)
-    assert results["bbox"]["APr"] == 0
-
-
-def test_nothing_processed_gives_no_results(toy, register, tmp_path):
-    assert LTLVISEvaluator(register(toy.write(tmp_path / "gt.json"))).evaluate() == {}
+def test_ignored_ground_truth_does_not_count(toy, evaluate):
+    toy.annotations[1]["ignore"] = 1
+    results = evaluate({1: [(0, 0.9, B), (0, 0.5, A)]})
+    assert results["bbox"]["APr"] == pytest.approx(100)
+    assert [row["val_instances"] for row in evaluate.evaluator.per_class] == [1, 0, 1]
+    ap = average_precision(evaluate.evaluator.matches["bbox"])
+    np.testing.assert_allclose(ap, [100, np.nan, 0], atol=1e-11)
 
 
 def test_groups_can_be_given(evaluate):
@@ -169,146 +107,3 @@ def test_groups_can_be_given(evaluate):
         evaluate({}, groups=np.array([0, 1]))
     with pytest.raises(ValueError, match="groups must be 0 rare"):
         evaluate({}, groups=np.array([0, 1, 5]))
-
-
-def test_contiguous_class_map(toy, register, tmp_path):
-    for entry in (*toy.annotations, *toy.categories):
-        key = "category_id" if "category_id" in entry else "id"
-        entry[key] *= 100
-    name = register(
-        toy.write(tmp_path / "gt.json"),
-        thing_dataset_id_to_contiguous_id={300: 0, 100: 1},
-        thing_classes=["last", "first"],
-    )
-    stats = SimpleNamespace(image_count=np.array([7, 3]), instance_count=np.array([9, 4]))
-    evaluator = LTLVISEvaluator(name, class_stats=stats)
-    for image_id, box in ((1, (1, 0.9, A)), (3, (0, 0.9, A))):
-        evaluator.process([{"image_id": image_id}], [{"instances": make_instances([box])}])
-    results = evaluator.evaluate()
-    assert results["bbox"]["APf"] == pytest.approx(100)
-    assert results["bbox"]["APr"] == pytest.approx(51 / 101 * 100)
-    keys = ("class_id", "category_id", "name", "train_image_count", "val_instances")
-    rows = [tuple(row[key] for key in keys) for row in evaluator.per_class]
-    assert rows == [
-        (1, 100, "first", 3, 2),
-        (None, 200, "class2", None, 0),
-        (0, 300, "last", 7, 1),
-    ]
-
-
-def test_class_that_the_file_lacks_is_refused(toy, register, tmp_path):
-    name = register(
-        toy.write(tmp_path / "gt.json"), thing_dataset_id_to_contiguous_id={1: 0, 2: 1, 3: 2, 4: 3}
-    )
-    evaluator = LTLVISEvaluator(name)
-    with pytest.raises(ValueError, match=r"predicted classes \[3\] have no category"):
-        evaluator.process([{"image_id": 1}], [{"instances": make_instances([(3, 0.9, A)])}])
-
-
-def test_ignored_ground_truth_does_not_count(toy, evaluate):
-    toy.annotations[1]["ignore"] = 1
-    results = evaluate({1: [(0, 0.9, B), (0, 0.5, A)]})
-    assert results["bbox"]["APr"] == pytest.approx(100)
-    assert [row["val_instances"] for row in evaluate.evaluator.per_class] == [1, 0, 1]
-    ap = average_precision(evaluate.evaluator.matches["bbox"])
-    np.testing.assert_allclose(ap, [100, np.nan, 0], atol=1e-11)
-
-
-def test_files(evaluate, tmp_path):
-    stats = SimpleNamespace(image_count=np.array([2, 5, 9]), instance_count=np.array([4, 5, 9]))
-    folder = tmp_path / "out"
-    results = evaluate(
-        {1: [(0, 0.9, A), (0, 0.25, (5, 5, 7, 9))]},
-        output_dir=str(folder),
-        class_stats=stats,
-        save_predictions=True,
-    )
-    assert {path.name for path in folder.iterdir()} == {
-        *("results.json", "per_class.csv", "matches_bbox.npz", "matches_segm.npz"),
-        *("diagnostics.json", PREDICTIONS_FILE),
-    }
-    np.testing.assert_equal(read_results(folder / "results.json"), results)
-    with open(folder / "per_class.csv", newline="", encoding="utf-8") as f:
-        rows = list(csv.DictReader(f))
-    assert list(rows[0]) == [
-        *("class_id", "category_id", "name", "group", "train_image_count", "train_instance_count"),
-        *("val_instances", "bbox_AP", "bbox_AP50", "bbox_AR", "segm_AP", "segm_AP50", "segm_AR"),
-    ]
-    assert [row["group"] for row in rows] == ["rare", "common", "frequent"]
-    assert [row["val_instances"] for row in rows] == ["2", "0", "1"]
-    assert [row["train_instance_count"] for row in rows] == ["4", "5", "9"]
-    assert rows[1]["bbox_AP"] == ""
-    assert float(rows[0]["bbox_AP"]) == results["bbox"]["APr"]
-    predictions = json.loads((folder / PREDICTIONS_FILE).read_text())
-    assert [p["score"] for p in predictions] == [np.float32(0.9), 0.25]
-    assert predictions[1]["bbox"] == [5, 5, 7, 9]
-    assert predictions[1]["category_id"] == 1
-    assert predictions[1]["segmentation"]["size"] == [100, 100]
-    matches = Matches.load(folder / "matches_segm.npz")
-    np.testing.assert_array_equal(matches.matched[0], [True, False])
-
-
-def test_no_output_dir_writes_nothing(evaluate, tmp_path):
-    evaluate({1: [(0, 0.9, A)]})
-    assert [path.name for path in tmp_path.iterdir()] == ["gt.json"]
-
-
-@pytest.mark.parametrize("detections", [[], [(0, 0.9, A)]])
-def test_test_set_only_keeps_predictions(toy, evaluate, tmp_path, caplog, detections):
-    toy.annotations.clear()
-    with caplog.at_level(logging.WARNING, logger="lt_det"):
-        assert evaluate({1: detections}, output_dir=str(tmp_path / "out")) == {}
-    assert "no annotations" in caplog.text
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [PREDICTIONS_FILE]
-    predictions = json.loads((tmp_path / "out" / PREDICTIONS_FILE).read_text())
-    assert len(predictions) == len(detections)
-
-
-def test_half_precision_scores_and_bit_masks(toy, register, tmp_path):
-    evaluator = LTLVISEvaluator(register(toy.write(tmp_path / "gt.json")))
-    instances = make_instances([(0, 0.5, A), (0, 0.25, B)])
-    instances.scores = instances.scores.bfloat16()
-    instances.pred_masks = BitMasks(instances.pred_masks)
-    evaluator.process([{"image_id": 1}], [{"instances": instances}])
-    assert evaluator.evaluate()["segm"]["APr"] == pytest.approx(100)
-
-
-def test_input_is_not_changed(evaluate, toy, register, tmp_path):
-    evaluator = LTLVISEvaluator(register(toy.write(tmp_path / "gt.json")))
-    instances = make_instances([(0, 0.5, A)])
-    before = instances.pred_boxes.tensor.clone()
-    evaluator.process([{"image_id": 1}], [{"instances": instances}])
-    evaluator.evaluate()
-    assert torch.equal(instances.pred_boxes.tensor, before)
-    assert instances.pred_classes.tolist() == [0]
-
-
-def _image(image_id, **changes):
-    instances = make_instances([(0, 0.5, A)])
-    if changes:
-        fields = {**instances.get_fields(), **changes}
-        instances = Instances((100, 100), **fields)
-    return [{"image_id": image_id}], [{"instances": instances}]
-
-
-@pytest.mark.parametrize(
-    ("batch", "message"),
-    [
-        (_image(9), "image_id 9 is not in"),
-        (_image(1, pred_classes=torch.tensor([3])), r"predicted classes \[3\] have no category"),
-        (_image(1, scores=torch.tensor([math.nan])), "not finite"),
-        (_image(1, pred_boxes=Boxes(torch.tensor([[0, 0, math.inf, 1]]))), "not finite"),
-        (_image(1, pred_masks=torch.ones(1, 50, 50)), r"size \(50, 50\).*says \(100, 100\)"),
-    ],
-)
-def test_detections_that_do_not_fit_are_refused(toy, register, tmp_path, batch, message):
-    evaluator = LTLVISEvaluator(register(toy.write(tmp_path / "gt.json")))
-    with pytest.raises(ValueError, match=message):
-        evaluator.process(*batch)
-
-
-def test_wrong_registration_is_refused(register, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.json"):
-        LTLVISEvaluator(register(tmp_path / "none.json"))
-    with pytest.raises(ValueError, match="no metadata 'json_file'"):
-        LTLVISEvaluator(register(""))

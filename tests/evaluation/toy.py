@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from detectron2.structures import Boxes, Instances
 
+# Boxes (x, y, w, h) that do not overlap.
+A, B, ELSEWHERE = (10, 10, 20, 20), (50, 50, 40, 30), (0, 80, 10, 10)
+
 
 class ToyLVIS:
     """Builds an LVIS annotation file of rectangles.
