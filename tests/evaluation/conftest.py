@@ -4,9 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from toy_coco import write_toy_coco
 
-from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
+from lt_det.data.coco import register_coco_format
+from lt_det.evaluation.lvis_evaluator import PREDICTIONS_FILE, LTLVISEvaluator
 
 # `import toy` works however pytest was told to import test files.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -55,3 +57,46 @@ def evaluate(toy, register, tmp_path):
         return evaluator.evaluate()
 
     return _evaluate
+
+
+@pytest.fixture
+def ground_truth(tmp_path):
+    """Annotation file of four pictures of a rare and a frequent class."""
+    toy = ToyLVIS("rf")
+    for image_id in (1, 2, 3, 4):
+        toy.image(image_id, negative=[1] if image_id == 4 else [])
+        toy.box(image_id, 2, B)
+    toy.box(1, 1, A)
+    toy.box(2, 1, A)
+    return toy.write(tmp_path / "gt.json")
+
+
+@pytest.fixture
+def write(ground_truth, register, tmp_path):
+    """Returns a function that has LTLVISEvaluator write detections to a folder."""
+
+    def _write(detections, folder, masks=True) -> Path:
+        options = {
+            "distributed": False,
+            "output_dir": str(tmp_path / folder),
+            "save_predictions": True,
+        }
+        evaluator = LTLVISEvaluator(register(ground_truth), **options)
+        for image_id in (1, 2, 3, 4):
+            instances = make_instances(detections.get(image_id, ()), masks=masks)
+            evaluator.process([{"image_id": image_id}], [{"instances": instances}])
+        evaluator.evaluate()
+        return tmp_path / folder / PREDICTIONS_FILE
+
+    return _write
+
+
+@pytest.fixture
+def coco_set(tmp_path):
+    """Registered name and annotation file of the toy set in the COCO format."""
+    name, folder = "lt_det_test_file_evaluation", write_toy_coco(tmp_path / "coco")
+    register_coco_format(name, folder / "annotations.json", folder / "images")
+    DatasetCatalog.get(name)
+    yield name, folder / "annotations.json"
+    DatasetCatalog.remove(name)
+    MetadataCatalog.remove(name)
