@@ -1,4 +1,4 @@
-"""Fixtures of the comparison tests: one that ran through, for all tests of a file."""
+"""Fixtures of the comparison tests: one that ran through, for all of them."""
 
 import contextlib
 import logging
@@ -15,25 +15,36 @@ from lt_det.compare import command, runs
 
 # `import toy_comparison` works however pytest was told to import test files.
 sys.path.insert(0, str(Path(__file__).parent))
-from toy_comparison import COMPARISON, Given
+from toy_comparison import COMPARISON, Given, compare_json
 
 
-@pytest.fixture(scope="module")
-def finished(make_tiny_cfg, toy_lvis, tmp_path_factory) -> Iterator[Given]:
-    """A comparison that ran through, in two processes."""
+@pytest.fixture(scope="session")
+def ran_through(make_tiny_cfg, toy_lvis, tmp_path_factory) -> Given:
+    """A comparison that ran through, in two processes. All tests share it."""
     folder = tmp_path_factory.mktemp("comparison")
     cfg = frozen_stage1(make_tiny_cfg(folder / "stage1"), folder)
     config_file, comparison = folder / "stage1.yaml", folder / "comparison.yaml"
     config_file.write_text(cfg.dump())
     comparison.write_text(yaml.safe_dump(COMPARISON))
     given = Given(config_file, comparison, toy_lvis.train, folder / "output")
-    with pytest.MonkeyPatch.context() as patch, _loggers_as_they_were():
+    with pytest.MonkeyPatch.context() as patch, _few_replicates(), _loggers_as_they_were():
         patch.setenv("LT_DET_CACHE", str(folder / "cache"))
-        few = partial(runs.replicate_metrics, num_replicates=20)
-        patch.setattr(runs, "replicate_metrics", few)
         # One failed, the others are done.
         assert given.run(given.output) == 1
-        yield given
+    return given
+
+
+@pytest.fixture
+def finished(ran_through) -> Iterator[Given]:
+    """The same, for a test that gives further commands."""
+    with _few_replicates(), _loggers_as_they_were():
+        yield ran_through
+
+
+@pytest.fixture
+def data(ran_through) -> dict:
+    """What it wrote."""
+    return compare_json(ran_through.output)
 
 
 @pytest.fixture
@@ -70,3 +81,11 @@ def _loggers_as_they_were() -> Iterator[None]:
     finally:
         vars(logger).update(before)
         logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _few_replicates() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        few = partial(runs.replicate_metrics, num_replicates=20)
+        patch.setattr(runs, "replicate_metrics", few)
+        yield

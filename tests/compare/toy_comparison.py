@@ -1,10 +1,13 @@
 """A comparison of a few methods on the toy set."""
 
 import argparse
+import json
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from lt_det.compare import command
 
@@ -69,3 +72,18 @@ class Given:
         for part in parts:
             shutil.copytree(self.output / part, output / part, copy_function=os.link)
         return output
+
+
+def changed(path: Path, name: str, **changes) -> str:
+    """The comparison with another row of that name, as a file."""
+    rows = [row | changes if row["name"] == name else row for row in COMPARISON["rows"]]
+    path.write_text(yaml.safe_dump({**COMPARISON, "rows": rows}))
+    return str(path)
+
+
+def compare_json(output: Path) -> dict:
+    return json.loads((output / "compare.json").read_text())
+
+
+def rows_of(data: dict) -> dict[str, dict]:
+    return {row["name"]: row for row in data["rows"]}
