@@ -96,7 +96,8 @@ def test_other_settings_do_not_take_the_name_of_a_preset(captured, option):
 def test_a_file_without_counts_is_named(tmp_path, text):
     path = tmp_path / "broken.json"
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"broken\.json"):
+    expected = "has no categories" if text == "[]" else "is not a JSON list of .* with image_count"
+    with pytest.raises(ValueError, match=rf"broken\.json {expected}"):
         read_class_counts(path)
 
 
@@ -111,9 +112,6 @@ def test_class_counts_are_read_from_a_list_or_a_whole_annotation_file(tiny_set, 
 def test_class_counts_that_are_none_are_refused_by_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.json"):
         read_class_counts(tmp_path / "nowhere.json")
-    (tmp_path / "bad.json").write_text('[{"name": "cat"}]')
-    with pytest.raises(ValueError, match=r"bad\.json.*image_count"):
-        read_class_counts(tmp_path / "bad.json")
 
 
 def test_the_real_class_counts_of_lvis_can_be_read(captured, tmp_path):
