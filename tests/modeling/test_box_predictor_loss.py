@@ -68,7 +68,7 @@ def test_members_are_called_once_a_step(event_storage):
     loss.calls.clear()
     predictor.eval()
     run(predictor, proposals_of([0, 1]))
-    assert ("update_state", False) not in loss.calls
+    assert loss.calls == ["draw_mask", ("forward", [0.5])]
 
 
 def test_accuracy_is_logged_for_both_layouts(event_storage):
