@@ -134,8 +134,11 @@ def test_norcal_of_a_sigmoid_by_hand():
 
 def test_norcal_does_not_overflow(softmax):
     logits = torch.tensor([[800.0, 790.0, 0.0, 0.0, 780.0]])
-    probs = NorCalCalibration().predict_probs(logits, softmax, None)
+    probs, expected = (
+        NorCalCalibration().predict_probs(z, softmax, None) for z in (logits, logits - 800)
+    )
     assert probs.sum().item() == pytest.approx(1)
+    torch.testing.assert_close(probs, expected)
 
 
 def test_gamma_of_effective_numbers_is_below_one():
