@@ -7,14 +7,33 @@ Keyword-only parameters of a registered class **are** its config keys. A class
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fvcore.common.registry import Registry
 
-__all__ = ["hyper_parameters", "kwargs_from_node", "lookup", "node_name"]
+__all__ = ["hyper_parameters", "kwargs_from_node", "lookup", "node_name", "registered_below"]
+
+
+def registered_below(package: str, path: Iterable[str], *registries: Registry) -> dict[str, type]:
+    """Import every module of a package, so that a method is one file that nothing names.
+
+    Args:
+        package: its name, the ``__name__`` of the caller.
+        path: its ``__path__``.
+        registries: those its modules register classes in.
+
+    Returns:
+        name -> class of what the package's own modules registered, to be exported by it.
+    """
+    for module in pkgutil.iter_modules(path):
+        importlib.import_module(f"{package}.{module.name}")
+    entries = (entry for registry in registries for entry in registry)
+    return {name: cls for name, cls in entries if cls.__module__.startswith(f"{package}.")}
 
 
 def lookup(registry: Registry, name: str, key: str, others: Iterable[str] = ()) -> type:

@@ -3,17 +3,14 @@
 Importing this package registers every loss. It needs torch and fvcore only.
 """
 
-import importlib
-import pkgutil
-
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
+from lt_det.losses.sigmoid import SigmoidLoss
+from lt_det.losses.softmax import SoftmaxLoss
+from lt_det.registry import registered_below
 
-__all__ = ["BOX_CLS_LOSS_REGISTRY", "BoxClsLoss"]
+# The two that others are built on are there before the rest is imported.
+__all__ = ["BOX_CLS_LOSS_REGISTRY", "BoxClsLoss", "SigmoidLoss", "SoftmaxLoss"]
 
-# A new loss is one file: importing it registers its class, and its name is exported here.
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
-
-for _name, _cls in BOX_CLS_LOSS_REGISTRY:
-    globals()[_name] = _cls
-    __all__.append(_name)
+_registered = registered_below(__name__, __path__, BOX_CLS_LOSS_REGISTRY)
+globals().update(_registered)
+__all__ += [name for name in _registered if name not in __all__]
