@@ -167,15 +167,12 @@ def check_config(cfg: CfgNode) -> None:
     # An unknown name is told by whoever builds the loss.
     known = loss.NAME in BOX_CLS_LOSS_REGISTRY
     balanced = known and BOX_CLS_LOSS_REGISTRY.get(loss.NAME).corrects_imbalance
-    if (
-        balanced
-        and cfg.DATALOADER.SAMPLER_TRAIN == "ClassAwareTrainingSampler"
-        and not cfg.DATALOADER.REPEAT_CORRECTED
-    ):
+    if balanced and _sampler_corrects(cfg) and not cfg.DATALOADER.REPEAT_CORRECTED:
         logger.warning(
-            "%s with class-aware sampling corrects the imbalance twice: set "
+            "%s with %s corrects the imbalance twice: set "
             "DATALOADER.REPEAT_CORRECTED True to count classes as the sampler shows them",
             loss.NAME,
+            cfg.DATALOADER.SAMPLER_TRAIN,
         )
     if balanced and cfg.TEST.CALIBRATION.NAME:
         logger.warning(
@@ -184,6 +181,12 @@ def check_config(cfg: CfgNode) -> None:
             cfg.TEST.CALIBRATION.NAME,
             loss.NAME,
         )
+
+
+def _sampler_corrects(cfg: CfgNode) -> bool:
+    name = cfg.DATALOADER.SAMPLER_TRAIN
+    known = name in TRAIN_SAMPLER_REGISTRY
+    return known and getattr(TRAIN_SAMPLER_REGISTRY.get(name), "corrects_imbalance", False)
 
 
 def _check_augmentation(cfg: CfgNode) -> None:

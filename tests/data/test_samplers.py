@@ -10,6 +10,7 @@ import torch
 from detectron2.config import get_cfg
 from detectron2.data.samplers import TrainingSampler
 from detectron2.utils import comm
+from parameter_values import own, values
 from torch.utils.data import Sampler
 
 from lt_det.class_stats import ClassStats
@@ -18,19 +19,18 @@ from lt_det.data.loaders import build_train_loader
 from lt_det.data.samplers import (
     TRAIN_SAMPLER_REGISTRY,
     ClassAwareTrainingSampler,
+    PictureSampler,
     build_train_sampler,
     image_weights_from_config,
 )
 from lt_det.data.statistics import class_stats_from_config
 from lt_det.registry import hyper_parameters, node_name
 
-SAMPLERS = sorted(
-    (cls for _, cls in TRAIN_SAMPLER_REGISTRY if cls.__module__.startswith("lt_det.")),
-    key=lambda cls: cls.__name__,
-)
-# Another value than the default for every keyword-only parameter, and values without meaning.
-ALTERNATIVES = {"ClassAwareTrainingSampler": {"power": 0.5}}
-INVALID = {"ClassAwareTrainingSampler": {"power": [-0.1, 1.5, math.nan]}}
+SAMPLERS = own(TRAIN_SAMPLER_REGISTRY)
+# Parameter -> (another value than the default, values without meaning).
+PARAMETERS = {"ClassAwareTrainingSampler": {"power": (0.5, [-0.1, 1.5, math.nan])}}
+every_sampler = pytest.mark.parametrize("cls", SAMPLERS, ids=lambda cls: cls.__name__)
+WHERE = "PARAMETERS in tests/data/test_samplers.py"
 
 # Class 0 in five images, class 1 in two (one of them shared), class 2 in none; image 3 is empty.
 TOY = [[0], [0, 0, 0], [0, 1], [], [0], [1, 1], [0]]
@@ -83,19 +83,8 @@ def test_power_one_weighs_images_by_their_number_of_classes():
     np.testing.assert_allclose(weights, 7 * np.array([1, 1, 2, 0, 1, 1, 1]) / 7, rtol=1e-12)
 
 
-@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
-def test_stream_follows_image_weights(power):
-    rng = np.random.default_rng(0)
-    classes = [rng.integers(0, 12, rng.integers(0, 4)) ** 2 // 12 for _ in range(60)]
-    sampler = ClassAwareTrainingSampler(as_dicts([c.tolist() for c in classes]), 12, 5, power=power)
-    count = 40_000
-    drawn = np.bincount(draw(sampler, count), minlength=60)
-    p_value = chi_square_p(drawn, sampler.image_weights() * count / 60)
-    assert 1e-3 < p_value
-
-
 def test_chi_square_would_notice_a_wrong_rate():
-    """The test above has power: the draws of one rate fail against the weights of another."""
+    """That test has power: draws of one rate fail against the weights of another."""
     dicts = as_dicts(TOY)
     drawn = np.bincount(draw(ClassAwareTrainingSampler(dicts, 3, 0), 40_000), minlength=7)
     other = ClassAwareTrainingSampler(dicts, 3, 0, power=0.5).image_weights()
@@ -110,34 +99,6 @@ def test_crowds_and_absent_classes_are_not_drawn():
     np.testing.assert_allclose(sampler.image_weights(), [1.5, 0, 1.5])
 
 
-def test_same_seed_same_stream_other_seed_another():
-    dicts = as_dicts(TOY)
-    first = draw(ClassAwareTrainingSampler(dicts, 3, 8), 5000)
-    assert first == draw(ClassAwareTrainingSampler(dicts, 3, 8), 5000)
-    assert first != draw(ClassAwareTrainingSampler(dicts, 3, 9), 5000)
-    sampler = ClassAwareTrainingSampler(dicts, 3, 8)
-    assert draw(sampler, 10) == draw(sampler, 10)  # every iterator starts anew
-
-
-def test_blocks_do_not_repeat():
-    sampler = ClassAwareTrainingSampler(as_dicts([[0]] * 50), 1, 0)
-    drawn = draw(sampler, 2 * sampler._BLOCK)
-    assert drawn[: sampler._BLOCK] != drawn[sampler._BLOCK :]
-
-
-def test_ranks_interleave_into_the_single_stream(monkeypatch):
-    dicts = as_dicts(TOY)
-    alone = draw(ClassAwareTrainingSampler(dicts, 3, 4), 9000)
-    shares = []
-    for rank in range(2):
-        monkeypatch.setattr(comm, "get_rank", lambda rank=rank: rank)
-        monkeypatch.setattr(comm, "get_world_size", lambda: 2)
-        sampler = ClassAwareTrainingSampler(dicts, 3, 4)
-        monkeypatch.undo()  # a loader's worker process need not know the rank
-        shares.append(draw(sampler, 4500))
-    assert [i for pair in zip(*shares, strict=True) for i in pair] == alone
-
-
 def test_index_is_as_large_as_the_annotations():
     """LVIS drawn class by class as one list would hold 55 million indices."""
     common = [[0]] * 3000
@@ -146,26 +107,14 @@ def test_index_is_as_large_as_the_annotations():
     assert held <= 3499 + 3 * 500
 
 
-@pytest.mark.parametrize("images", [[], [[]], [[], []]])
-def test_no_annotation_is_refused(images):
-    with pytest.raises(ValueError, match="at least one annotated image"):
-        ClassAwareTrainingSampler(as_dicts(images), 3, 0)
-
-
-@pytest.mark.parametrize("class_id", [-1, 3])
-def test_class_outside_the_range_is_refused(class_id):
-    with pytest.raises(ValueError, match=rf"\[0, 3\).*{class_id}.*NUM_CLASSES"):
-        ClassAwareTrainingSampler(as_dicts([[0], [class_id]]), 3, 0)
-
-
 # --- what every registered sampler keeps -------------------------------------------------------
 
 
-@pytest.mark.parametrize("cls", SAMPLERS, ids=lambda c: c.__name__)
+@every_sampler
 class TestEverySampler:
     def test_is_a_stream_of_indices(self, cls):
         sampler = cls(as_dicts(TOY), 3, 0)
-        assert isinstance(sampler, Sampler)
+        assert isinstance(sampler, PictureSampler)
         assert set(draw(sampler, 2000)) <= set(range(len(TOY)))
 
     def test_image_weights(self, cls):
@@ -188,20 +137,119 @@ class TestEverySampler:
     def test_every_parameter_changes_the_stream(self, cls, cfg):
         cfg.DATALOADER.SAMPLER_TRAIN = cls.__name__
         default = draw(build_train_sampler(cfg, as_dicts(TOY), cfg.SEED), 2000)
-        for name in hyper_parameters(cls):
-            alternatives = ALTERNATIVES.get(cls.__name__, {})
-            assert name in alternatives, f"add another value of {cls.__name__}.{name} here"
+        for name, (value, _) in values(cls, PARAMETERS, WHERE).items():
             other = cfg.clone()
-            other.DATALOADER[node_name(cls, "TrainingSampler")][name.upper()] = alternatives[name]
+            other.DATALOADER[node_name(cls, "TrainingSampler")][name.upper()] = value
             assert draw(build_train_sampler(other, as_dicts(TOY), other.SEED), 2000) != default, (
                 name
             )
 
     def test_invalid_values_are_named(self, cls):
-        for name, values in INVALID.get(cls.__name__, {}).items():
-            for value in values:
+        for name, (_, invalid) in values(cls, PARAMETERS, WHERE).items():
+            for value in invalid:
                 with pytest.raises(ValueError, match=f"`{name}`.*{value}"):
                     cls(as_dicts(TOY), 3, 0, **{name: value})
+
+    def settings(self, cls):
+        """The defaults, and every parameter alone."""
+        others = values(cls, PARAMETERS, WHERE).items()
+        return [{}, *({name: value} for name, (value, _) in others)]
+
+    def test_stream_follows_image_weights(self, cls):
+        rng = np.random.default_rng(0)
+        classes = [(rng.integers(0, 12, rng.integers(0, 4)) ** 2 // 12).tolist() for _ in range(60)]
+        count = 40_000
+        for hyper in self.settings(cls):
+            sampler = cls(as_dicts(classes), 12, 5, **hyper)
+            drawn = np.bincount(draw(sampler, count), minlength=60)
+            assert chi_square_p(drawn, sampler.image_weights() * count / 60) > 1e-3
+
+    def test_the_names_of_the_classes_do_not_matter(self, cls):
+        renamed = [[2 - c for c in classes] for classes in TOY]
+        for hyper in self.settings(cls):
+            np.testing.assert_allclose(
+                cls(as_dicts(renamed), 3, 0, **hyper).image_weights(),
+                cls(as_dicts(TOY), 3, 0, **hyper).image_weights(),
+                rtol=1e-12,
+            )
+
+    def test_crowds_are_not_counted(self, cls):
+        dicts = as_dicts(TOY)
+        crowd = {"category_id": 1, "iscrowd": 1}
+        with_crowd = [{"annotations": [*record["annotations"], crowd]} for record in dicts]
+        np.testing.assert_array_equal(
+            cls(with_crowd, 3, 0).image_weights(), cls(dicts, 3, 0).image_weights()
+        )
+
+    def test_same_seed_same_stream_other_seed_another(self, cls):
+        dicts = as_dicts(TOY)
+        sampler = cls(dicts, 3, 8)
+        first = draw(sampler, 5000)
+        torch.rand(3)  # no other source of randomness
+        assert first == draw(cls(dicts, 3, 8), 5000)
+        assert first != draw(cls(dicts, 3, 9), 5000)
+        assert first == draw(sampler, 5000)  # every iterator starts anew
+
+    def test_blocks_do_not_repeat(self, cls):
+        block = PictureSampler._BLOCK
+        drawn = draw(cls(as_dicts(TOY), 3, 0), 2 * block)
+        assert drawn[:block] != drawn[block:]
+
+    def test_ranks_take_turns_in_the_single_stream(self, cls, monkeypatch):
+        alone = draw(cls(as_dicts(TOY), 3, 4), 9000)
+        shares = []
+        for rank in range(2):
+            monkeypatch.setattr(comm, "get_rank", lambda rank=rank: rank)
+            monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+            sampler = cls(as_dicts(TOY), 3, 4)
+            monkeypatch.undo()  # a loader's worker process need not know the rank
+            shares.append(draw(sampler, 4500))
+        assert [i for pair in zip(*shares, strict=True) for i in pair] == alone
+
+
+@every_sampler
+@pytest.mark.parametrize("images", [[], [[]], [[], []]])
+def test_no_annotation_is_refused(cls, images):
+    with pytest.raises(ValueError, match="at least one annotated image"):
+        cls(as_dicts(images), 3, 0)
+
+
+@every_sampler
+@pytest.mark.parametrize("class_id", [-1, 3])
+def test_class_outside_the_range_is_refused(cls, class_id):
+    with pytest.raises(ValueError, match=rf"\[0, 3\).*{class_id}.*NUM_CLASSES"):
+        cls(as_dicts([[0], [class_id]]), 3, 0)
+
+
+# --- a sampler that states its weights alone -----------------------------------------------------
+
+
+class WeightsSampler(PictureSampler):
+    """Pictures by weights that are given."""
+
+    def __init__(self, weights, seed=0):
+        super().__init__(as_dicts([[0]] * len(weights)), 1, seed)
+        self.weights = np.array(weights, float)
+
+    def image_weights(self):
+        return self.weights
+
+
+def test_weights_are_all_a_sampler_needs():
+    weights = [0.5, 0.0, 3.0, 1.5, 0.0]
+    count = 40_000
+    drawn = np.bincount(draw(WeightsSampler(weights), count), minlength=5)
+    assert chi_square_p(drawn, np.array(weights) * count / 5) > 1e-3
+    assert chi_square_p(drawn, np.array([1.5, 0.0, 2.0, 1.5, 0.0]) * count / 5) < 1e-6
+
+
+@pytest.mark.parametrize("weights", [[], [0.0, 0.0], [math.nan, 1.0]])
+def test_no_picture_to_draw_is_refused(weights):
+    with pytest.raises(ValueError, match=r"WeightsSampler has no picture to draw.*positive sum"):
+        draw(WeightsSampler(weights), 1)
+
+
+# --- a sampler of somebody else ------------------------------------------------------------------
 
 
 def test_outside_sampler_gets_its_keys():
@@ -217,8 +265,29 @@ def test_outside_sampler_gets_its_keys():
         cfg.DATALOADER.SAMPLER_TRAIN = "EveryOtherTrainingSampler"
         cfg.DATALOADER.EVERY_OTHER.OFFSET = 1
         assert build_train_sampler(cfg, as_dicts(TOY), cfg.SEED).offset == 1
+        with pytest.raises(ValueError, match=r"REPEAT_CORRECTED.*EveryOther.*`image_weights\(\)`"):
+            image_weights_from_config(cfg, as_dicts(TOY))
     finally:
         TRAIN_SAMPLER_REGISTRY._obj_map.pop("EveryOtherTrainingSampler")
+
+
+def test_outside_sampler_that_is_no_stream_is_refused():
+    @TRAIN_SAMPLER_REGISTRY.register()
+    class OnceTrainingSampler(Sampler):
+        def __init__(self, dataset_dicts, num_classes, seed=None):
+            self.number = len(dataset_dicts)
+
+        def __iter__(self):
+            return iter(range(self.number))
+
+    try:
+        cfg = get_cfg()
+        add_lt_det_config(cfg)
+        cfg.DATALOADER.SAMPLER_TRAIN = "OnceTrainingSampler"
+        with pytest.raises(ValueError, match=r"SAMPLER_TRAIN 'OnceTraining.*PictureSampler"):
+            build_train_sampler(cfg, as_dicts(TOY), cfg.SEED)
+    finally:
+        TRAIN_SAMPLER_REGISTRY._obj_map.pop("OnceTrainingSampler")
 
 
 # --- by the config -----------------------------------------------------------------------------
