@@ -1,12 +1,12 @@
 """Classifier layers: the registry's contract, and cosine against a loop."""
 
 import copy
-import inspect
 import math
 
 import pytest
 import torch
 from detectron2.config import get_cfg
+from parameter_values import own, values
 from torch import nn
 
 from lt_det.config import add_lt_det_config
@@ -15,19 +15,16 @@ from lt_det.modeling.build import build_classifier
 from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY, CosineClassifier, LinearClassifier
 from lt_det.registry import hyper_parameters, node_name
 
-CLASSIFIERS = sorted(
-    (cls for _, cls in CLASSIFIER_REGISTRY if cls.__module__.startswith("lt_det.")),
-    key=lambda cls: cls.__name__,
-)
-# Another value than the default for every keyword-only parameter, and values without meaning.
-ALTERNATIVES = {
-    "LinearClassifier": {},
-    "CosineClassifier": {"scale": 5.0, "learned_scale": True},
-    "LearnedScaleClassifier": {"scale_bias": True},
-    "MARCClassifier": {},
-    "DisAlignClassifier": {},
+CLASSIFIERS = own(CLASSIFIER_REGISTRY)
+# Parameter -> (another value than the default, values without meaning).
+PARAMETERS = {
+    "CosineClassifier": {
+        "scale": (5.0, [0.0, -1.0, math.nan, math.inf]),
+        "learned_scale": (True, []),
+    },
+    "LearnedScaleClassifier": {"scale_bias": (True, [])},
 }
-INVALID = {"CosineClassifier": {"scale": [0.0, -1.0, math.nan, math.inf]}}
+WHERE = "PARAMETERS in tests/modeling/test_classifiers.py"
 K, C, D = 3, 4, 6
 # Any loss of C logits.
 LOSS = SoftmaxLoss(K)
@@ -89,23 +86,16 @@ class TestEveryClassifier:
         cfg = get_cfg()
         add_lt_det_config(cfg)
         node = cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER[node_name(cls, "Classifier")]
-        keyword_only = {
-            p.name.upper(): p.default
-            for p in inspect.signature(cls).parameters.values()
-            if p.kind is p.KEYWORD_ONLY
-        }
-        assert dict(node) == keyword_only
+        assert dict(node) == {name.upper(): v for name, v in hyper_parameters(cls).items()}
 
     def test_every_parameter_changes_something(self, cls):
-        for name in hyper_parameters(cls):
-            alternatives = ALTERNATIVES.get(cls.__name__, {})
-            assert name in alternatives, f"add another value of {cls.__name__}.{name} here"
+        for name, (value, _) in values(cls, PARAMETERS, WHERE).items():
             cfg = get_cfg()
             add_lt_det_config(cfg)
             cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME = cls.__name__
             default = self.fingerprint(build_classifier(cfg, D, LOSS))
             node = cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER[node_name(cls, "Classifier")]
-            node[name.upper()] = alternatives[name]
+            node[name.upper()] = value
             assert self.fingerprint(build_classifier(cfg, D, LOSS)) != default, name
 
     def fingerprint(self, layer):
@@ -119,8 +109,8 @@ class TestEveryClassifier:
         return trainable, layer(torch.randn(3, D)).tolist()
 
     def test_invalid_values_are_named(self, cls):
-        for name, values in INVALID.get(cls.__name__, {}).items():
-            for value in values:
+        for name, (_, invalid) in values(cls, PARAMETERS, WHERE).items():
+            for value in invalid:
                 with pytest.raises(ValueError, match=f"`{name}`.*{value}"):
                     cls(D, C, K, **{name: value})
 

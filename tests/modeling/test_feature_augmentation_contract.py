@@ -6,6 +6,7 @@ import pytest
 import torch
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
+from parameter_values import own, values
 from toy_augmentations import LABELS, D, K, predictor_of, run
 
 from lt_det.config import add_lt_det_config
@@ -14,15 +15,14 @@ from lt_det.modeling import FEATURE_AUGMENTATION_REGISTRY, install_box_predictor
 from lt_det.modeling.find_predictors import box_predictors
 from lt_det.registry import hyper_parameters, node_name
 
-METHODS = sorted(
-    (cls for _, cls in FEATURE_AUGMENTATION_REGISTRY if cls.__module__.startswith("lt_det.")),
-    key=lambda cls: cls.__name__,
-)
+METHODS = own(FEATURE_AUGMENTATION_REGISTRY)
 every_method = pytest.mark.parametrize("cls", METHODS, ids=lambda cls: cls.__name__)
-# So that rows come from the first step on.
-EAGER = {"FASAAugmentation": {"warmup": 0, "scale": 1e9}, "FeatureMemoryAugmentation": {}}
-# For every parameter another value than the default, and values without meaning.
-ALTERNATIVES = {
+# With what rows come from the first step on, where the defaults wait.
+EAGER = {"FASAAugmentation": {"warmup": 0, "scale": 1e9}}
+# Beside what every parameter has an effect: rows drawn so seldom that no probability is cut at 1.
+BESIDE = {"FASAAugmentation": {"scale": 0.9, "draws": 2}}
+# Parameter -> (another value than the default, values without meaning).
+PARAMETERS = {
     "FASAAugmentation": {
         "momentum": (0.5, [0.0, 1.5, math.nan]),
         "weight": (0.3, [-1.0, math.inf]),
@@ -45,8 +45,11 @@ ALTERNATIVES = {
 }
 
 
+WHERE = "PARAMETERS in tests/modeling/test_feature_augmentation_contract.py"
+
+
 def method(cls, **options):
-    return cls(K, D, **{**EAGER[cls.__name__], **options})
+    return cls(K, D, **{**EAGER.get(cls.__name__, {}), **options})
 
 
 def train(predictor, steps=4, seed=0, rate=0.1):
@@ -87,6 +90,45 @@ def test_repeats_by_the_seed(cls, class_stats, event_storage):
     assert not runs[0].equal(runs[2])
 
 
+def rows_of_a_step(cls, stats):
+    """The rows of a method's third step."""
+    augmentation = method(cls)
+    data = torch.Generator().manual_seed(1)
+    for _ in range(3):
+        features = torch.randn(40, D, generator=data)
+        labels = torch.randint(K, (40,), generator=data)
+        augmentation.observe(features, labels, torch.rand(40, generator=data))
+        augmentation.num_steps += 1
+    return augmentation.generate(stats, torch.Generator().manual_seed(2))
+
+
+@every_method
+def test_rows_are_features_of_classes_with_weights(cls, class_stats):
+    rows = rows_of_a_step(cls, SoftmaxLoss(K, class_stats).class_stats)
+    number = len(rows.gt_classes)
+    assert number > 0, f"add what makes {cls.__name__} generate rows at once to EAGER in this file"
+    assert rows.features.shape == (number, D)
+    assert rows.weights.shape == (number,)
+    assert not rows.features.requires_grad
+    assert rows.features.isfinite().all()
+    assert ((rows.gt_classes >= 0) & (rows.gt_classes < K)).all()
+    assert ((rows.weights >= 0) & rows.weights.isfinite()).all()
+
+
+@every_method
+def test_the_generator_is_the_only_source_of_randomness(cls, class_stats):
+    """Ranks have other global states, and have to draw the same rows."""
+    stats = SoftmaxLoss(K, class_stats).class_stats
+    torch.manual_seed(0)
+    first = rows_of_a_step(cls, stats)
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    second = rows_of_a_step(cls, stats)
+    assert torch.random.get_rng_state().equal(before)
+    for name in ("features", "gt_classes", "weights"):
+        assert getattr(first, name).equal(getattr(second, name)), name
+
+
 @every_method
 def test_a_resumed_training_goes_on_as_if_nothing_had_been(cls, class_stats, event_storage):
     whole = predictor_of(SoftmaxLoss(K, class_stats), method(cls))
@@ -121,11 +163,9 @@ def test_under_autocast(cls, class_stats, event_storage):
 
 @every_method
 def test_every_parameter_counts(cls, class_stats, event_storage):
-    assert ALTERNATIVES[cls.__name__].keys() == hyper_parameters(cls).keys()
-    # Drawn seldom enough that no probability is cut at 1.
-    base = {"scale": 0.9, "draws": 2} if "scale" in hyper_parameters(cls) else {}
+    base = BESIDE.get(cls.__name__, {})
     default = train(predictor_of(SoftmaxLoss(K, class_stats), method(cls, **base)), steps=25)
-    for name, (value, _) in ALTERNATIVES[cls.__name__].items():
+    for name, (value, _) in values(cls, PARAMETERS, WHERE).items():
         augmentation = method(cls, **{**base, name: value})
         other = train(predictor_of(SoftmaxLoss(K, class_stats), augmentation), steps=25)
         assert not other.equal(default), name
@@ -133,8 +173,8 @@ def test_every_parameter_counts(cls, class_stats, event_storage):
 
 @every_method
 def test_values_without_meaning_are_named(cls):
-    for name, (_, values) in ALTERNATIVES[cls.__name__].items():
-        for value in values:
+    for name, (_, invalid) in values(cls, PARAMETERS, WHERE).items():
+        for value in invalid:
             with pytest.raises(ValueError, match=rf"`{name}`.*{value}"):
                 cls(K, D, **{name: value})
 

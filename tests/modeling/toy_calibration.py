@@ -2,16 +2,13 @@
 
 import pytest
 import torch
+from parameter_values import own
 from toy_predictor import D
 
 from lt_det.modeling import CALIBRATION_REGISTRY, LinearClassifier
 
 R = 9
-# Calibrations of lt_det itself: other tests may have registered theirs.
-CALIBRATIONS = sorted(
-    (cls for _, cls in CALIBRATION_REGISTRY if cls.__module__.startswith("lt_det.")),
-    key=lambda cls: cls.__name__,
-)
+CALIBRATIONS = own(CALIBRATION_REGISTRY)
 every_calibration = pytest.mark.parametrize("cls", CALIBRATIONS, ids=lambda cls: cls.__name__)
 
 
