@@ -1,89 +1,125 @@
 """What the contract tests share: the losses, their options, and small helpers.
 
-A new loss is tested by being registered; it adds its parameters to ALTERNATIVES and INVALID.
+A new loss is tested by being registered; it adds its parameters to PARAMETERS.
 """
 
 import math
 
 import pytest
 import torch
+from parameter_values import own, values
 
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY, BoxClsLoss, SigmoidLoss
 from lt_det.registry import hyper_parameters
 
-# Losses of lt_det itself: other tests may have registered theirs.
-LOSSES = sorted(
-    (cls for _, cls in BOX_CLS_LOSS_REGISTRY if cls.__module__.startswith("lt_det.")),
-    key=lambda cls: cls.__name__,
-)
+LOSSES = own(BOX_CLS_LOSS_REGISTRY)
+_PROBABILITIES = [0.0, 1.0, -0.1, math.nan]
+_SHARES = [-0.1, 1.1, math.nan]
+_BELOW_ONE = [1.0, -0.1, math.nan]
+_NOT_NEGATIVE = [-1.0, math.nan, math.inf]
+_POSITIVE = [0.0, *_NOT_NEGATIVE]
+_COUNT_TYPES = ["images", "", None]
+_BOOL = []
+# What follows has: parameter -> (another value than the default, values without meaning).
 # Settings of every sigmoid loss.
 _SIGMOID = {
-    "prior_prob": 0.5,  # where the Gumbel link is not clamped, whatever shifts it
-    "background_column": True,
-    "objectness": "train",
-    "link": "gumbel",
-    "federated_classes": 4,
-    "federated_power": 0.0,
-    "verified_only": True,
+    # Where the Gumbel link is not clamped, whatever shifts it.
+    "prior_prob": (0.5, _PROBABILITIES),
+    "background_column": (True, _BOOL),
+    "objectness": ("train", ["yes", None]),
+    "link": ("gumbel", ["logistic", "", None]),
+    "federated_classes": (4, [-1]),
+    "federated_power": (0.0, _NOT_NEGATIVE),
+    "verified_only": (True, _BOOL),
 }
+_TAIL = {"threshold": (0.2, [-0.1, 1.5, math.nan]), "keep_verified": (True, _BOOL)}
+_ALPHA = {"alpha": (-1.0, [1.5, math.nan])}
 _ROW_WEIGHTS = {
-    "norm": "sample",
-    "count_type": "image",
-    "weighted_mean": True,
-    "start_step": 100,
+    "norm": ("sample", ["mean", "", None]),
+    "count_type": ("image", _COUNT_TYPES),
+    "weighted_mean": (True, _BOOL),
+    "start_step": (100, [-1]),
 }
-_REWEIGHTED = {"rho": 1.2, **_ROW_WEIGHTS}
-_CLASS_BALANCED = {"beta": 0.9, **_ROW_WEIGHTS}
-_BALANCED_SOFTMAX = {"tau": 0.5, "count_type": "image", "fg_only": True}
-# Another value than the default for every keyword-only parameter.
-ALTERNATIVES = {
-    "SoftmaxLoss": {},
+_REWEIGHTED = {"rho": (1.2, _NOT_NEGATIVE), **_ROW_WEIGHTS}
+_CLASS_BALANCED = {"beta": (0.9, _BELOW_ONE), **_ROW_WEIGHTS}
+_BALANCED_SOFTMAX = {
+    "tau": (0.5, _NOT_NEGATIVE),
+    "count_type": ("image", _COUNT_TYPES),
+    "fg_only": (True, _BOOL),
+}
+PARAMETERS = {
     "SigmoidLoss": _SIGMOID,
-    "EQLLoss": {**_SIGMOID, "threshold": 0.2, "keep_verified": True},
-    "DropLoss": {**_SIGMOID, "threshold": 0.2, "keep_verified": True},
+    "EQLLoss": {**_SIGMOID, **_TAIL},
+    "DropLoss": {**_SIGMOID, **_TAIL},
     "FederatedLoss": _SIGMOID,
-    "FocalLoss": {**_SIGMOID, "gamma": 0.5, "alpha": -1.0},
-    "EFLLoss": {**_SIGMOID, "gamma": 1.0, "scale": 4.0, "alpha": -1.0},
-    "EQLv2Loss": {**_SIGMOID, "gamma": 5.0, "mu": 0.1, "alpha": 2.0},
-    "ECMLoss": {**_SIGMOID, "background_ratio": 2.0, "count_type": "instance"},
+    "FocalLoss": {**_SIGMOID, **_ALPHA, "gamma": (0.5, _NOT_NEGATIVE)},
+    "EFLLoss": {
+        **_SIGMOID,
+        **_ALPHA,
+        "gamma": (1.0, _POSITIVE),
+        "scale": (4.0, _NOT_NEGATIVE),
+    },
+    "EQLv2Loss": {
+        **_SIGMOID,
+        "gamma": (5.0, _POSITIVE),
+        "mu": (0.1, [math.nan, math.inf]),
+        "alpha": (2.0, _NOT_NEGATIVE),
+    },
+    "ECMLoss": {
+        **_SIGMOID,
+        "background_ratio": (2.0, _POSITIVE),
+        "count_type": ("instance", _COUNT_TYPES),
+    },
     "ACSLLoss": {
         **_SIGMOID,
-        "objectness": "product",
-        "min_score": 0.4,
-        "background_shares": (0.3, 0.6, 0.9),
-        "group_thresholds": (50, 150),
+        "objectness": ("product", _SIGMOID["objectness"][1]),
+        "min_score": (0.4, _PROBABILITIES),
+        "background_shares": (
+            (0.3, 0.6, 0.9),
+            [(0.1, 0.1), (0.1, 0.1, 1.5), (-0.1, 0.1, 1)],
+        ),
+        "group_thresholds": ((50, 150), [(10,), (100, 10), (0, 10)]),
     },
     "BalancedSoftmaxLoss": _BALANCED_SOFTMAX,
-    "LogitAdjustmentLoss": {**_BALANCED_SOFTMAX, "add_log_k": False},
+    "LogitAdjustmentLoss": {**_BALANCED_SOFTMAX, "add_log_k": (False, _BOOL)},
     "BalancedSigmoidLoss": {
         **_SIGMOID,
-        "fg_only": False,
-        "add_log_k": True,
-        "count_type": "instance",
+        "fg_only": (False, _BOOL),
+        "add_log_k": (True, _BOOL),
+        "count_type": ("instance", _COUNT_TYPES),
     },
     "BalancedGroupSoftmaxLoss": {
-        "thresholds": (50,),
-        "others_ratio": 1.0,
-        "count_type": "image",
+        "thresholds": ((50,), [(0,), (10, 5), (10, 10)]),
+        "others_ratio": (1.0, _NOT_NEGATIVE),
+        "count_type": ("image", _COUNT_TYPES),
     },
     "ReweightedSoftmaxLoss": _REWEIGHTED,
     "ReweightedSigmoidLoss": {**_SIGMOID, **_REWEIGHTED},
     "ClassBalancedSoftmaxLoss": _CLASS_BALANCED,
     "ClassBalancedSigmoidLoss": {**_CLASS_BALANCED, **_SIGMOID},
-    "LDAMLoss": {"max_margin": 0.25, "scale": 1.0, "beta": 0.5, **_ROW_WEIGHTS},
+    "LDAMLoss": {
+        "max_margin": (0.25, _NOT_NEGATIVE),
+        "scale": (1.0, _NOT_NEGATIVE),
+        "beta": (0.5, _BELOW_ONE),
+        **_ROW_WEIGHTS,
+    },
     "SoftmaxEQLLoss": {
-        "threshold": 0.5,
-        "drop_rate": 0.5,
-        "fg_only": False,
-        "count_type": "instance",
+        "threshold": (0.5, _SHARES),
+        "drop_rate": (0.5, _SHARES),
+        "fg_only": (False, _BOOL),
+        "count_type": ("instance", _COUNT_TYPES),
     },
     "EquilibriumLoss": {
-        "momentum": 0.5,
-        "initial_score": 0.1,
-        "background_score": 0.1,
-        "per_roi": True,
+        "momentum": (0.5, _BELOW_ONE),
+        "initial_score": (0.1, [0.0, 1.1, math.nan]),
+        "background_score": (0.1, [0.0, 1.1, math.nan]),
+        "per_roi": (True, _BOOL),
     },
-    "SeesawLoss": {"mitigation": 0.4, "compensation": 1.0, "min_prob": 0.5},
+    "SeesawLoss": {
+        "mitigation": (0.4, _NOT_NEGATIVE),
+        "compensation": (1.0, _NOT_NEGATIVE),
+        "min_prob": (0.5, [0.0, 1.1, math.nan]),
+    },
 }
 # Parameters beside which those of a loss have an effect, where they have none beside the defaults.
 BESIDE = {
@@ -99,80 +135,12 @@ BESIDE_PARAMETER = {
 }
 # Losses with weights that are made from the logits and have no gradient: their own tests check it.
 DETACHED = {"SeesawLoss"}
-_PROBABILITIES = [0.0, 1.0, -0.1, math.nan]
-_COUNT_TYPES = ["images", "", None]
-_NOT_NEGATIVE = [-1.0, math.nan, math.inf]
-_NOT_POSITIVE = [0.0, *_NOT_NEGATIVE]
-_BAD_SIGMOID = {
-    "prior_prob": _PROBABILITIES,
-    "objectness": ["yes", None],
-    "link": ["logistic", "", None],
-    "federated_classes": [-1],
-    "federated_power": _NOT_NEGATIVE,
-}
-_BAD_TAIL = {"threshold": [-0.1, 1.5, math.nan]}
-_BAD_ALPHA = {"alpha": [1.5, math.nan]}
-_BAD_ROW_WEIGHTS = {
-    "norm": ["mean", "", None],
-    "count_type": _COUNT_TYPES,
-    "start_step": [-1],
-}
-_BAD_REWEIGHTED = {"rho": _NOT_NEGATIVE, **_BAD_ROW_WEIGHTS}
-_BAD_BETA = [1.0, -0.1, math.nan]
-_BAD_CLASS_BALANCED = {"beta": _BAD_BETA, **_BAD_ROW_WEIGHTS}
-_BAD_BALANCED_SOFTMAX = {"tau": _NOT_NEGATIVE, "count_type": _COUNT_TYPES}
-_NOT_A_SHARE = [-0.1, 1.1, math.nan]
-# Values without meaning, of the parameters that have such.
-INVALID = {
-    "SigmoidLoss": _BAD_SIGMOID,
-    "EQLLoss": {**_BAD_SIGMOID, **_BAD_TAIL},
-    "DropLoss": {**_BAD_SIGMOID, **_BAD_TAIL},
-    "FederatedLoss": _BAD_SIGMOID,
-    "FocalLoss": {**_BAD_SIGMOID, **_BAD_ALPHA, "gamma": _NOT_NEGATIVE},
-    "EFLLoss": {**_BAD_SIGMOID, **_BAD_ALPHA, "gamma": _NOT_POSITIVE, "scale": _NOT_NEGATIVE},
-    "EQLv2Loss": {
-        **_BAD_SIGMOID,
-        "gamma": _NOT_POSITIVE,
-        "mu": [math.nan, math.inf],
-        "alpha": _NOT_NEGATIVE,
-    },
-    "ECMLoss": {**_BAD_SIGMOID, "background_ratio": _NOT_POSITIVE, "count_type": _COUNT_TYPES},
-    "ACSLLoss": {
-        **_BAD_SIGMOID,
-        "min_score": _PROBABILITIES,
-        "background_shares": [(0.1, 0.1), (0.1, 0.1, 1.5), (-0.1, 0.1, 1)],
-        "group_thresholds": [(10,), (100, 10), (0, 10)],
-    },
-    "BalancedSigmoidLoss": {**_BAD_SIGMOID, "count_type": _COUNT_TYPES},
-    "BalancedSoftmaxLoss": _BAD_BALANCED_SOFTMAX,
-    "LogitAdjustmentLoss": _BAD_BALANCED_SOFTMAX,
-    "BalancedGroupSoftmaxLoss": {
-        "thresholds": [(0,), (10, 5), (10, 10)],
-        "others_ratio": _NOT_NEGATIVE,
-        "count_type": _COUNT_TYPES,
-    },
-    "ReweightedSoftmaxLoss": _BAD_REWEIGHTED,
-    "ReweightedSigmoidLoss": {**_BAD_REWEIGHTED, **_BAD_SIGMOID},
-    "ClassBalancedSoftmaxLoss": _BAD_CLASS_BALANCED,
-    "ClassBalancedSigmoidLoss": {**_BAD_CLASS_BALANCED, **_BAD_SIGMOID},
-    "LDAMLoss": {"max_margin": _NOT_NEGATIVE, "scale": _NOT_NEGATIVE, **_BAD_CLASS_BALANCED},
-    "SoftmaxEQLLoss": {
-        "threshold": _NOT_A_SHARE,
-        "drop_rate": _NOT_A_SHARE,
-        "count_type": _COUNT_TYPES,
-    },
-    "EquilibriumLoss": {
-        "momentum": _BAD_BETA,
-        "initial_score": [0.0, 1.1, math.nan],
-        "background_score": [0.0, 1.1, math.nan],
-    },
-    "SeesawLoss": {
-        "mitigation": _NOT_NEGATIVE,
-        "compensation": _NOT_NEGATIVE,
-        "min_prob": [0.0, 1.1, math.nan],
-    },
-}
 K, R = 4, 12
+
+
+def parameters(cls) -> dict:
+    """Parameter -> (another value than the default, values without meaning)."""
+    return values(cls, PARAMETERS, "PARAMETERS in tests/losses/contract.py")
 
 
 def beside(cls, name: str) -> dict:
@@ -186,8 +154,9 @@ def _variants():
     """Defaults, every parameter alone, and the settings that sigmoid losses share at once."""
     for cls in LOSSES:
         yield pytest.param(cls, {}, id=cls.__name__)
-        shared = {} if cls is SigmoidLoss or not issubclass(cls, SigmoidLoss) else _SIGMOID
-        for name, value in ALTERNATIVES.get(cls.__name__, {}).items():
+        is_sigmoid = cls is not SigmoidLoss and issubclass(cls, SigmoidLoss)
+        shared = {name: value for name, (value, _) in _SIGMOID.items()} if is_sigmoid else {}
+        for name, (value, _) in PARAMETERS.get(cls.__name__, {}).items():
             if shared.get(name) != value:
                 hyper = beside(cls, name) | {name: value}
                 yield pytest.param(cls, hyper, id=f"{cls.__name__}-{name}={value}")

@@ -3,8 +3,6 @@
 import pytest
 import torch
 from contract import (
-    ALTERNATIVES,
-    INVALID,
     K,
     R,
     beside,
@@ -13,6 +11,7 @@ from contract import (
     every_variant,
     inputs,
     mask_of,
+    parameters,
 )
 from detectron2.config import get_cfg
 
@@ -49,35 +48,19 @@ def fingerprint(loss: BoxClsLoss) -> list:
 
 @every_loss
 def test_every_parameter_changes_something(cls, class_stats):
-    alternatives = ALTERNATIVES.get(cls.__name__, {})
-    for name in hyper_parameters(cls):
-        assert name in alternatives, (
-            f"add another value of {cls.__name__}'s parameter {name!r} to contract.ALTERNATIVES"
-        )
+    for name, (value, _) in parameters(cls).items():
         others = beside(cls, name)
         default = fingerprint(cls(K, class_stats, **others))
-        changed = {**others, name: alternatives[name]}
+        changed = {**others, name: value}
         assert fingerprint(cls(K, class_stats, **changed)) != default, name
 
 
 @every_loss
 def test_every_invalid_value_is_named(cls, class_stats):
-    for name, default in hyper_parameters(cls).items():
-        values = INVALID.get(cls.__name__, {}).get(name)
-        if isinstance(default, bool):
-            continue
-        assert values, (
-            f"add invalid values of {cls.__name__}'s parameter {name!r} to contract.INVALID"
-        )
-        for value in values:
+    for name, (_, invalid) in parameters(cls).items():
+        for value in invalid:
             with pytest.raises(ValueError, match=f"`{name}`.*{value}"):
                 cls(K, class_stats, **{name: value})
-
-
-@every_loss
-def test_tables_name_only_what_exists(cls):
-    for table in (ALTERNATIVES, INVALID):
-        assert set(table.get(cls.__name__, {})) <= set(hyper_parameters(cls))
 
 
 @every_loss
