@@ -1,6 +1,8 @@
 """docs/add-a-method.md, followed literally."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +10,49 @@ from pathlib import Path
 import pytest
 import torch
 
-PAGE = (Path(__file__).parents[1] / "docs" / "add-a-method.md").read_text()
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "add-a-method.md").read_text()
+# The page's other files, and the setting that chooses what is in each.
+OTHERS = {
+    "no_bias.py": ("MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME", "NoBiasClassifier"),
+    "rarest_class.py": ("DATALOADER.SAMPLER_TRAIN", "RarestClassTrainingSampler"),
+    "mixup.py": ("MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION.NAME", "MixupAugmentation"),
+    "group_temperature.py": ("TEST.CALIBRATION.NAME", "GroupTemperatureCalibration"),
+}
+# Where they go inside lt_det: folder, file of the contract's table below tests/, row in it.
+INSIDE = {
+    "capped_shift.py": (
+        "losses",
+        "losses/contract.py",
+        '"CappedShiftLoss": {"cap": (1.0, [-1.0])}',
+    ),
+    "no_bias.py": ("modeling", None, None),
+    "rarest_class.py": (
+        "data/samplers",
+        "data/test_samplers.py",
+        '"RarestClassTrainingSampler": {"power": (0.5, [-0.1, 1.5])}',
+    ),
+    "mixup.py": (
+        "modeling",
+        "modeling/test_feature_augmentation_contract.py",
+        '"MixupAugmentation": {"share": (0.5, [0.0, 1.5]), "weight": (0.5, [-1.0])}',
+    ),
+    "group_temperature.py": (
+        "modeling",
+        "modeling/test_calibration.py",
+        '"GroupTemperatureCalibration": {"temperatures": ((1.0, 2.0, 3.0), [(1.0, 0.0, 2.0)])}',
+    ),
+}
+
+CONTRACTS = [
+    "tests/losses/test_contract.py",
+    "tests/losses/test_contract_config.py",
+    "tests/losses/test_contract_state.py",
+    "tests/modeling/test_classifiers.py",
+    "tests/data/test_samplers.py",
+    "tests/modeling/test_feature_augmentation_contract.py",
+    "tests/modeling/test_calibration.py",
+]
 
 
 def saved_files() -> dict[str, str]:
@@ -21,8 +65,8 @@ def saved_files() -> dict[str, str]:
     return files
 
 
-def run(folder: Path, script: str) -> None:
-    command = [sys.executable, script]
+def run(folder: Path, *command: str) -> None:
+    command = [sys.executable, *command]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
 
@@ -42,7 +86,8 @@ def project(tiny_cfg, toy_lvis, tmp_path):
 
 
 def test_page_has_these_files():
-    assert list(saved_files()) == ["capped_shift.py", "check.py", "train.py", "capped_shift.yaml"]
+    of_the_loss = ["capped_shift.py", "check.py", "train.py", "capped_shift.yaml", "tool.py"]
+    assert list(saved_files()) == of_the_loss + list(OTHERS)
 
 
 def test_check_of_the_page_passes(project):
@@ -66,8 +111,87 @@ assert loss.shift(None).abs().max() == 1.0
     assert counts.tolist() == [8, 3, 1, 0, 2]
 
 
+@pytest.mark.integration
+def test_a_tool_knows_the_loss(project, tiny_cfg):
+    tool = ROOT / "tools" / "train_net.py"
+    run(
+        project,
+        *("tool.py", str(tool), "--config-file", "config.yaml"),
+        *("MODEL.ROI_HEADS.NAME", "LTStandardROIHeads"),
+        *("MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME", "CappedShiftLoss"),
+    )
+    assert (Path(tiny_cfg.OUTPUT_DIR) / "model_final.pth").is_file()
+
+
+@pytest.mark.integration
+def test_a_step_trains_with_all_the_others(project, tiny_cfg):
+    (project / "tool.py").write_text(
+        "".join(f"import {name.removesuffix('.py')}\n" for name in OTHERS)
+        + (project / "tool.py").read_text()
+    )
+    tool = ROOT / "tools" / "train_net.py"
+    command = ["tool.py", str(tool), "--config-file", "config.yaml"]
+    settings = [word for setting in OTHERS.values() for word in setting]
+    run(project, *command, "MODEL.ROI_HEADS.NAME", "LTStandardROIHeads", *settings)
+    weights = Path(tiny_cfg.OUTPUT_DIR) / "model_final.pth"
+    trained = torch.load(weights, weights_only=True)["model"]
+    bias = trained["roi_heads.box_predictor.cls_score.bias"]
+    assert bias[:-1].eq(0).all()  # as at the start: no gradient reached it
+    assert bias[-1] != 0
+    assert trained["roi_heads.box_predictor.feature_augmentation.num_steps"] == 1
+
+
+@pytest.fixture(scope="module")
+def inside(tmp_path_factory):
+    """lt_det with the page's files where the page puts them."""
+    root = tmp_path_factory.mktemp("inside")
+    for folder in ("lt_det", "tests"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / folder, root / folder, ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", root)
+    files = saved_files()
+    for name, (folder, *_) in INSIDE.items():
+        (root / "lt_det" / folder / name).write_text(files[name])
+    return root
+
+
+def contract_tests(root: Path) -> str:
+    """What pytest prints for the contract tests of the page's classes."""
+    names = ["CappedShift", *(name.split(".")[0].title().replace("_", "") for name in OTHERS)]
+    command = [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider"]
+    command += [*CONTRACTS, "-k", " or ".join(names)]
+    environment = {**os.environ, "PYTHONPATH": str(root), "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, text=True, timeout=300
+    )
+    return done.stdout
+
+
+@pytest.mark.integration
+def test_inside_lt_det_the_contract_asks_for_rows_and_then_passes(inside):
+    asked = contract_tests(inside)
+    for name, (_, table, row) in INSIDE.items():
+        if row is None:
+            continue
+        cls = row.split('"')[1]
+        assert f"of {cls} to PARAMETERS in tests/{table}" in asked, name
+        file = inside / "tests" / table
+        text = file.read_text()
+        assert text.count("\nPARAMETERS = {") == 1
+        text = text.replace("\nPARAMETERS = {", f"\nPARAMETERS = {{{row}, ")
+        neutral = '"GroupTemperatureCalibration": {"temperatures": (1.0, 1.0, 1.0)}'
+        file.write_text(text.replace("\nNEUTRAL = {", f"\nNEUTRAL = {{{neutral}, "))
+    assert "add a setting that changes nothing to NEUTRAL" in asked
+    answered = contract_tests(inside)
+    assert " failed" not in answered, answered
+    assert " error" not in answered, answered
+    assert int(re.search(r"(\d+) passed", answered)[1]) > 100
+
+
 def test_files_of_its_table_exist():
-    names = re.findall(r"\| `(\w+\.py)` \|", PAGE)
-    assert len(names) == 5
+    section = PAGE.split("## What else a loss may say")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")]
+    names = re.findall(r"`(\w+\.py)`", "\n".join(rows))
+    assert len(names) == 7
     for name in names:
-        assert (Path(__file__).parents[1] / "lt_det" / "losses" / name).is_file(), name
+        assert (ROOT / "lt_det" / "losses" / name).is_file(), name

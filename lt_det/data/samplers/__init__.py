@@ -1,6 +1,11 @@
 """Training samplers for imbalanced data, as index streams. Importing this registers them all."""
 
-from lt_det.data.samplers.base import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY, PictureSampler
+from lt_det.data.samplers.base import (
+    SAMPLER_SUFFIX,
+    TRAIN_SAMPLER_REGISTRY,
+    PictureSampler,
+    class_lists,
+)
 from lt_det.data.samplers.build import build_train_sampler, image_weights_from_config
 from lt_det.registry import registered_below
 
@@ -9,6 +14,7 @@ __all__ = [
     "TRAIN_SAMPLER_REGISTRY",
     "PictureSampler",
     "build_train_sampler",
+    "class_lists",
     "image_weights_from_config",
 ]
 
