@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from fvcore.common.registry import Registry
 
-from lt_det.data.repeat_factors import INSTANCE_AWARE_CARD, REPEAT_CAP_CARD
+from lt_det.data.repeat_factors import INSTANCE_AWARE_CARD, REPEAT_CAP_CARD, REPEAT_FACTOR_CARD
 from lt_det.data.samplers import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY
+from lt_det.engine.meta_methods import MetaReweighter, MetaSampler
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY
 from lt_det.method_card import MethodCard
 from lt_det.modeling.build import LOSS_SUFFIX
@@ -20,7 +21,7 @@ from lt_det.modeling.feature_augmentation import (
 from lt_det.modeling.mask_head import NormedMaskRCNNConvUpsampleHead
 from lt_det.registry import hyper_parameters, node_name
 
-__all__ = ["SECTIONS", "methods_page", "own_classes"]
+__all__ = ["COMBINATIONS", "SECTIONS", "SETTINGS", "methods_page", "own_classes"]
 
 #: Title, registry, class name suffix, config key that names the class, node of its parameters.
 SECTIONS = (
@@ -60,41 +61,70 @@ SECTIONS = (
         "TEST.CALIBRATION",
     ),
 )
-#: Methods that are settings of a part of Detectron2's: setting, card, further keys with defaults.
+_OF_REPEATS = "`DATALOADER`: REPEAT_THRESHOLD, REPEAT_SQRT"
+#: Methods that are settings of other parts: setting, card, further keys with defaults.
 SETTINGS = (
-    (
-        "DATALOADER.REPEAT_FREQUENCY image_and_instance",
-        INSTANCE_AWARE_CARD,
-        "`DATALOADER`: SAMPLER_TRAIN RepeatFactorTrainingSampler, REPEAT_THRESHOLD, REPEAT_SQRT",
-    ),
+    ("DATALOADER.SAMPLER_TRAIN RepeatFactorTrainingSampler", REPEAT_FACTOR_CARD, _OF_REPEATS),
+    ("DATALOADER.REPEAT_FREQUENCY image_and_instance", INSTANCE_AWARE_CARD, _OF_REPEATS),
     ("DATALOADER.REPEAT_CAP", REPEAT_CAP_CARD, "REPEAT_CAP 0.0"),
+    (
+        "SOLVER.META.NAME MetaReweighter",
+        MetaReweighter.CARD,
+        "`SOLVER.META`: BASE_LR 0.01, OUTER_LOSS 'plain', REWEIGHTER.NORMALIZED True",
+    ),
+    (
+        "SOLVER.META.NAME MetaSampler",
+        MetaSampler.CARD,
+        "`SOLVER.META`: BASE_LR 0.01, OUTER_LOSS 'plain', SAMPLER.LAG 8",
+    ),
     (
         "MODEL.ROI_MASK_HEAD.NAME NormedMaskRCNNConvUpsampleHead",
         NormedMaskRCNNConvUpsampleHead.CARD,
         "`MODEL.ROI_MASK_HEAD.NORMED_PREDICTOR`: TEMPERATURE 20.0, POWER 1.0",
     ),
 )
+#: Names under which combinations were published: name, what it is, its config on the quick set.
+COMBINATIONS = (
+    (
+        "cRT",
+        "stage 2 of SoftmaxLoss, CLASSIFIER.REINIT, ClassAwareTrainingSampler",
+        "crt_stage2",
+    ),
+    ("LWS", "stage 2 of LearnedScaleClassifier, ClassAwareTrainingSampler", "lws_stage2"),
+    ("MARC", "stage 2 of MARCClassifier, ReweightedSoftmaxLoss", "marc_stage2"),
+    ("DisAlign", "stage 2 of DisAlignClassifier, ReweightedSoftmaxLoss", "disalign_stage2"),
+    ("BAGS", "stage 2 of BalancedGroupSoftmaxLoss, CLASSIFIER.REINIT", "bags_stage2"),
+    (
+        "BALMS",
+        "stage 2 of BalancedSoftmaxLoss, MetaSampler or MetaReweighter",
+        "balanced_softmax_meta_sampler_stage2",
+    ),
+    (
+        "square-root sampling",
+        "stage 2 of SoftmaxLoss, ClassAwareTrainingSampler with POWER 0.5",
+        "softmax_square_root_stage2",
+    ),
+    ("DRW", "LDAMLoss or a class-balanced loss with START_STEP", "ldam_drw_stage2"),
+    ("GOL", "DropLoss or EQLLoss with LINK gumbel; on LVIS with the normalised masks", "gol"),
+    ("LOCE", "stage 2 of EquilibriumLoss, FeatureMemoryAugmentation", "loce_stage2"),
+    ("IRFS", "repeat factors with REPEAT_FREQUENCY image_and_instance", "irfs"),
+)
+_QUICK_CONFIG = "../configs/OpenMoji-InstanceSegmentation/mask_rcnn_small_{}.yaml"
 _HEADER = """\
 # All methods
 
 Written by `python -m lt_det.methods_table` from the classes themselves; a test fails when it is
-stale. A config key chooses a class; its parameters are keys below its node. Combinations (a sampler
-and a loss, a classifier and a loss, a calibration after a plain loss) are settings.
+stale. A config key chooses a class; its parameters are keys below its node, the name before them
+(`EQL`: THRESHOLD is `MODEL.ROI_BOX_HEAD.CLS_LOSS.EQL.THRESHOLD`). "The others of" a class have its
+defaults. Combinations (a sampler and a loss, a classifier and a loss, a calibration after a plain
+loss) are settings. A method of your own: [add-a-method.md](add-a-method.md).
 
-z are logits, u = z + S the logits a loss sees. n_j is the count of class j, q_j its share of all,
-f_j the share of pictures that have it; K is the number of foreground classes, R that of RoIs. The
-background is neither shifted, nor weighted, nor calibrated, unless a row says so.
-`tools/compare.py` compares methods on one detector.
+z are logits, u = z + S the logits a loss sees, t one-hot targets, Omega weights of single logits.
+n_j is the count of class j, q_j its share of all, f_j the share of pictures that have it; K is the
+number of foreground classes, R that of RoIs. The background is neither shifted, nor weighted, nor
+calibrated, unless a row says so. `tools/compare.py` compares methods on one detector.
 """
-_COLUMNS = (
-    "Class",
-    "Paper",
-    "Equation",
-    "The released code",
-    "Parameters and defaults",
-    "Cost",
-    "Use when",
-)
+_COLUMNS = ("Method", "Equation", "Parameters and defaults", "Use when")
 
 
 def own_classes(registry: Registry) -> list[type]:
@@ -122,36 +152,52 @@ def methods_page() -> str:
 def _tables() -> Iterator[str]:
     for title, registry, suffix, key, node in SECTIONS:
         yield f"## {title}\n\n`{key}`; parameters below `{node}`.\n"
-        yield _row(*_COLUMNS)
-        yield _row(*["---"] * len(_COLUMNS))
+        yield from _head(*_COLUMNS)
         for cls in own_classes(registry):
-            yield _method_row(cls, suffix)
+            yield _card_row(cls.__name__, cls.CARD, _parameters(cls, registry, suffix))
         yield ""
-    yield "## Settings of parts that are Detectron2's\n"
-    yield _row("Setting", *_COLUMNS[1:])
-    yield _row(*["---"] * len(_COLUMNS))
+    yield "## Settings of other parts\n"
+    yield from _head("Setting", *_COLUMNS[1:])
     for setting, card, parameters in SETTINGS:
         yield _card_row(setting, card, parameters)
     yield ""
+    yield "## Published under a name of their own\n"
+    yield from _head("Name", "What it is", "Config")
+    for name, parts, config in COMBINATIONS:
+        yield _row(name, parts, f"[{config}]({_QUICK_CONFIG.format(config)})")
+    yield ""
 
 
-def _method_row(cls: type, suffix: str) -> str:
-    keys = [f"{name.upper()} {default!r}" for name, default in hyper_parameters(cls).items()]
-    parameters = f"`{node_name(cls, suffix)}`: {', '.join(keys)}" if keys else ""
-    return _card_row(cls.__name__, cls.CARD, parameters)
+def _parameters(cls: type, registry: Registry, suffix: str) -> str:
+    """Node and parameters of a class; those that it takes from a registered parent by its name."""
+    hyper, of_parent = hyper_parameters(cls), ""
+    known = own_classes(registry)
+    for parent in (base for base in cls.__mro__[1:] if base in known):
+        inherited = hyper_parameters(parent)
+        if inherited and inherited.keys() <= hyper.keys():
+            of_parent = f"the others of `{parent.__name__}`"
+            hyper = {n: v for n, v in hyper.items() if inherited.get(n, ...) != v}
+            break
+    keys = [f"{name.upper()} {default!r}" for name, default in hyper.items()]
+    listed = ", ".join([*keys, of_parent] if of_parent else keys)
+    return f"`{node_name(cls, suffix)}`: {listed}" if listed else ""
 
 
 def _card_row(name: str, card: MethodCard, parameters: str) -> str:
     link = f"[{card.arxiv}](https://arxiv.org/abs/{card.arxiv})" if card.arxiv else ""
+    paper = ", ".join(part for part in (card.paper, link) if part)
+    # Four columns are as wide as a page allows.
     return _row(
-        f"`{name}`",
-        ", ".join(part for part in (card.paper, link) if part),
-        f"`{card.equation}`",
-        card.released,
+        "<br>".join(part for part in (f"`{name}`", paper) if part),
+        f"`{card.equation}`" + (f"<br>Released code: {card.released}" if card.released else ""),
         parameters,
-        card.cost,
-        card.use_when,
+        f"{card.use_when}<br>Cost: {card.cost}.",
     )
+
+
+def _head(*titles: str) -> Iterator[str]:
+    yield _row(*titles)
+    yield _row(*["---"] * len(titles))
 
 
 def _row(*cells: str) -> str:

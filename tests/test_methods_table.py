@@ -1,5 +1,7 @@
 """docs/methods.md is what the classes say."""
 
+import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,11 @@ from lt_det import methods_table
 from lt_det.config import add_lt_det_config
 from lt_det.losses import SoftmaxLoss
 from lt_det.method_card import MethodCard
-from lt_det.methods_table import SECTIONS, SETTINGS, methods_page, own_classes
+from lt_det.methods_table import COMBINATIONS, SECTIONS, SETTINGS, methods_page, own_classes
+from lt_det.registry import hyper_parameters
 
 PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
+README = PAGE.parents[1] / "README.md"
 
 
 def test_page_is_not_stale():
@@ -24,9 +28,55 @@ def test_every_own_class_is_a_row():
     lines = methods_page().splitlines()
     for _, registry, *_ in SECTIONS:
         for cls in own_classes(registry):
-            (row,) = [line for line in lines if line.startswith(f"| `{cls.__name__}` |")]
+            (row,) = [line for line in lines if line.startswith(f"| `{cls.__name__}`<br>")]
             # A bar inside a cell would make another column.
-            assert row.replace("\\|", "").count("|") == 8
+            assert row.replace("\\|", "").count("|") == 5
+
+
+def listed(row: str) -> tuple[dict, str]:
+    """What the parameters cell of a row says: parameter -> default, and whose others are taken."""
+    cell = row.replace("\\|", "").split(" | ")[2].partition(": ")[2]
+    cell, _, parent = cell.partition("the others of ")
+    pairs = re.findall(r"([A-Z][A-Z_]*) (.+?)(?=, [A-Z]|, $|$)", cell)
+    return {name.lower(): ast.literal_eval(value) for name, value in pairs}, parent.strip("`")
+
+
+def test_parameters_and_those_of_the_parents_are_all():
+    lines = methods_page().splitlines()
+    for _, registry, *_ in SECTIONS:
+        rows = {
+            cls.__name__: listed(next(line for line in lines if f"| `{cls.__name__}`<br>" in line))
+            for cls in own_classes(registry)
+        }
+        for cls in own_classes(registry):
+            own, parent = rows[cls.__name__]
+            while parent:
+                others, parent = rows[parent]
+                own = others | own
+            assert own == hyper_parameters(cls), cls.__name__
+
+
+def test_combinations_are_of_classes_and_configs_that_exist():
+    known = {cls.__name__ for _, registry, *_ in SECTIONS for cls in own_classes(registry)}
+    known |= {setting.split()[-1] for setting, _, _ in SETTINGS}
+    for _, parts, config in COMBINATIONS:
+        names = re.findall(
+            r"\b[A-Z]\w*(?:Loss|Classifier|Sampler|Reweighter|Augmentation)\b", parts
+        )
+        assert set(names) <= known, parts
+        assert names or "REPEAT_FREQUENCY" in parts, parts
+        file = f"configs/OpenMoji-InstanceSegmentation/mask_rcnn_small_{config}.yaml"
+        assert f"](../{file}) |" in methods_page()
+        assert (PAGE.parents[1] / file).is_file()
+
+
+def test_readme_says_where_every_method_sits():
+    section = README.read_text().split("\n## Methods\n")[1].split("\n## ")[0]
+    for _, registry, *_ in SECTIONS:
+        for cls in own_classes(registry):
+            assert f"`{cls.__name__}`" in section, f"add {cls.__name__} to README.md's Methods"
+    for setting, _, _ in SETTINGS:
+        assert f"`{setting.split()[-1].split('.')[-1]}`" in section, setting
 
 
 def test_every_setting_is_a_row_and_a_key():
@@ -34,8 +84,8 @@ def test_every_setting_is_a_row_and_a_key():
     add_lt_det_config(cfg)
     lines = methods_page().splitlines()
     for setting, _, _ in SETTINGS:
-        (row,) = [line for line in lines if line.startswith(f"| `{setting}` |")]
-        assert row.count("|") == 8
+        (row,) = [line for line in lines if line.startswith(f"| `{setting}`<br>")]
+        assert row.count("|") == 5
         node = cfg
         for name in setting.split()[0].split("."):
             node = node[name]

@@ -18,6 +18,7 @@ from lt_det.method_card import MethodCard
 __all__ = [
     "INSTANCE_AWARE_CARD",
     "REPEAT_CAP_CARD",
+    "REPEAT_FACTOR_CARD",
     "REPEAT_FREQUENCIES",
     "check_repeat_factors",
     "repeat_factors",
@@ -28,7 +29,13 @@ logger = logging.getLogger(__name__)
 # What DATALOADER.REPEAT_FREQUENCY may be.
 REPEAT_FREQUENCIES = ("image", "image_and_instance")
 
-
+REPEAT_FACTOR_CARD = MethodCard(
+    paper="Gupta et al., LVIS, CVPR 2019",
+    arxiv="1908.03195",
+    equation="r_c = max(1, sqrt(t / f_c)), r(I) = max of its classes",
+    cost="one count of the annotations; more pictures in an epoch",
+    use_when="End to end on LVIS, t = 0.001, and in stage 1: the usual baseline.",
+)
 INSTANCE_AWARE_CARD = MethodCard(
     paper="Yaman et al., Instance-Aware Repeat Factor Sampling, 2023",
     arxiv="2305.08069",

@@ -11,6 +11,7 @@ from lt_det.data.meta_sampler import MetaBatchPlan
 from lt_det.distributed import sum_over_ranks
 from lt_det.engine import class_rates
 from lt_det.engine.class_rates import foreground_count, sum_by_class, sum_by_index
+from lt_det.method_card import MethodCard
 from lt_det.modeling.roi_recorder import RoIs
 
 __all__ = ["MetaReweighter", "MetaSampler", "RateMethod"]
@@ -46,6 +47,15 @@ class MetaReweighter:
         normalized: scale the weights to a mean of 1 over the batch's foreground, as released; or
             not, as in the paper. See :mod:`lt_det.engine.class_rates`.
     """
+
+    CARD = MethodCard(
+        paper="Ren et al., Balanced Meta-Softmax, NeurIPS 2020",
+        arxiv="2007.10740",
+        equation="foreground RoI weight v_i = rho_y / mean rho, rho_j = sigmoid(phi_j) learned",
+        released="REWEIGHTER.NORMALIZED True; the outer loss is balanced (OUTER_LOSS balanced).",
+        cost="a second forward pass a step, see docs/meta.md",
+        use_when="Stage 2 beside a balanced loss; no clear gain over it on the quick set.",
+    )
 
     def __init__(self, num_classes: int, normalized: bool = True):
         self._num_classes = num_classes
@@ -88,6 +98,15 @@ class MetaSampler:
     Args:
         plan: the training stream, which the rates are told to.
     """
+
+    CARD = MethodCard(
+        paper="Ren et al., Balanced Meta-Softmax, NeurIPS 2020",
+        arxiv="2007.10740",
+        equation="a picture is drawn ~ r(I) times the mean of rho over its classes",
+        released="Not in the released detector, which has the Meta Reweighter.",
+        cost="a second forward pass a step, see docs/meta.md",
+        use_when="Stage 2 beside a balanced loss, with repeat factors or uniform sampling.",
+    )
 
     def __init__(self, plan: MetaBatchPlan):
         self.plan = plan
