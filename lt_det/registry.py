@@ -50,7 +50,10 @@ def lookup(registry: Registry, name: str, key: str, others: Iterable[str] = ()) 
     """
     if name not in registry:
         known = ", ".join([*names(registry), *others])
-        raise ValueError(f"Unknown {key} {name!r}. Registered: {known}")
+        raise ValueError(
+            f"Unknown {key} {name!r}. Registered: {known}. A class of your own has to be imported "
+            "before add_lt_det_config(cfg): docs/add-a-method.md"
+        )
     return registry.get(name)
 
 

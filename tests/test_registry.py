@@ -1,8 +1,11 @@
 """Config keys from constructors."""
 
-import pytest
+import importlib
 
-from lt_det.registry import hyper_parameters
+import pytest
+from fvcore.common.registry import Registry
+
+from lt_det.registry import hyper_parameters, lookup, registered_below
 
 
 class Link:
@@ -47,3 +50,31 @@ def test_a_parameter_without_a_default_is_named():
 
     with pytest.raises(ValueError, match=r"Needs.*\['gamma'\]"):
         hyper_parameters(Needs)
+
+
+def test_an_unknown_name_says_what_is_known_and_how_ones_own_get_there():
+    registry = Registry("TOY")
+    registry.register(Other)
+    assert lookup(registry, "Other", "KEY") is Other
+    expected = r"Unknown KEY 'Mine'. Registered: Other, Theirs.*imported before add_lt_det_config"
+    with pytest.raises(ValueError, match=expected):
+        lookup(registry, "Mine", "KEY", others=["Theirs"])
+
+
+def test_every_file_of_a_package_registers_its_class(tmp_path, monkeypatch):
+    package = tmp_path / "toy_methods"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "base.py").write_text(
+        "from fvcore.common.registry import Registry\nREGISTRY = Registry('TOY')\n"
+    )
+    (package / "a_method.py").write_text(
+        "from toy_methods.base import REGISTRY\n"
+        "@REGISTRY.register()\nclass AMethod: pass\n"
+        "@REGISTRY.register()\nclass Guest: __module__ = 'elsewhere'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = importlib.import_module("toy_methods.base").REGISTRY
+    found = registered_below("toy_methods", [str(package)], registry)
+    assert list(found) == ["AMethod"]
+    assert found["AMethod"] is registry.get("AMethod")

@@ -12,6 +12,8 @@ from detectron2.utils.file_io import PathManager
 
 __all__ = ["merge_config"]
 
+# Below these are nodes of registered classes.
+_OF_METHODS = ("MODEL.ROI_BOX_HEAD.", "DATALOADER.", "TEST.CALIBRATION.")
 _UNKNOWN_KEY = re.compile(r"Non-existent (?:config )?key: ([\w.-]+)")
 
 
@@ -51,7 +53,13 @@ def _naming_the_key(cfg: CfgNode, source: str | None) -> Iterator[None]:
         if found is None:
             raise
         key = found[1]
-        raise ValueError(f"Unknown config key {key} ({source}). {_near(key, cfg)}") from None
+        hint = ""
+        if key.startswith(_OF_METHODS):
+            hint = (
+                ". Keys of a class of your own are there if it is imported before "
+                "add_lt_det_config(cfg): docs/add-a-method.md"
+            )
+        raise ValueError(f"Unknown config key {key} ({source}). {_near(key, cfg)}{hint}") from None
 
 
 def _near(key: str, cfg: CfgNode) -> str:

@@ -30,6 +30,7 @@ def test_file_then_options(cfg, tmp_path):
         ("TEST.LVIS_BAKEND", "Near matches: TEST.LVIS_BACKEND"),
         ("MODEL.NUM_CLASSES", "MODEL.ROI_HEADS.NUM_CLASSES"),
         ("XYZ", "lt_det/config.py"),
+        ("TEST.CALIBRATION.MY_OWN", "imported before add_lt_det_config"),
     ],
 )
 def test_unknown_key(cfg, tmp_path, key, near):
@@ -43,6 +44,12 @@ def test_unknown_key(cfg, tmp_path, key, near):
     path.write_text(": {".join(parts) + ": 1" + "}" * (len(parts) - 1))
     with pytest.raises(ValueError, match=rf"key {key} \(.*config\.yaml\)\..*{near}"):
         merge_config(cfg, str(path), [])
+
+
+def test_a_key_of_no_method_is_not_taken_for_one_of_your_own(cfg):
+    with pytest.raises(ValueError, match=r"SOLVER\.BASE_LRR") as error:
+        merge_config(cfg, None, ["SOLVER.BASE_LRR", "1"])
+    assert "your own" not in str(error.value)
 
 
 def test_option_without_value(cfg):
