@@ -75,7 +75,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             kwargs: see :class:`FastRCNNOutputLayers`.
 
         Raises:
-            ValueError: if loss, classifier and calibration do not fit.
+            ValueError: if loss, classifier, calibration and augmentation do not fit.
         """
         if kwargs.get("use_sigmoid_ce") or kwargs.get("use_fed_loss"):
             raise ValueError("`cls_loss` decides the loss: use_sigmoid_ce and use_fed_loss do not")
@@ -100,6 +100,8 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             )
         if calibration is not None:
             calibration.check(cls_loss, classifier)
+        if feature_augmentation is not None:
+            feature_augmentation.check(num_classes, classifier.weight.shape[1])
         self.cls_loss = cls_loss
         self.cls_score = classifier
         self.calibration = calibration

@@ -74,6 +74,15 @@ class FeatureAugmentation(ExactBuffers):
         self.feature_size = feature_size
         self.register_buffer("num_steps", torch.zeros((), dtype=torch.int64))
 
+    def check(self, num_classes: int, feature_size: int) -> None:
+        """Raise ValueError unless the augmentation is of a predictor's K and D."""
+        if (self.num_classes, self.feature_size) != (num_classes, feature_size):
+            raise ValueError(
+                f"Expected a `feature_augmentation` of {num_classes} classes and {feature_size} "
+                f"features, but {type(self).__name__} has {self.num_classes} and "
+                f"{self.feature_size}"
+            )
+
     def observe(
         self, features: torch.Tensor, gt_classes: torch.Tensor, own_probs: torch.Tensor
     ) -> None:

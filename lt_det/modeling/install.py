@@ -18,6 +18,7 @@ from lt_det.modeling.build import (
     build_feature_augmentation,
 )
 from lt_det.modeling.calibration import BoxCalibration, build_calibration
+from lt_det.modeling.feature_augmentation import FeatureAugmentation
 from lt_det.modeling.verified import read_verified_lists
 
 __all__ = ["install_box_predictor"]
@@ -30,6 +31,7 @@ def install_box_predictor(
     cls_loss: BoxClsLoss | None = None,
     classifier: nn.Module | None = None,
     calibration: BoxCalibration | None = None,
+    feature_augmentation: FeatureAugmentation | None = None,
 ) -> nn.Module:
     """Replace every Fast R-CNN box predictor of ``model``, whatever its ROI heads are.
 
@@ -45,6 +47,8 @@ def install_box_predictor(
         cls_loss: or, without yacs, the loss. Several predictors (cascade) get a copy each.
         classifier: with ``cls_loss``, the layer from features to logits; None is a linear one.
         calibration: with ``cls_loss``, what changes probabilities at test time; None is none.
+        feature_augmentation: with ``cls_loss``, what adds features in training; None is none.
+            Several predictors get a copy each.
 
     Returns:
         ``model``.
@@ -52,11 +56,12 @@ def install_box_predictor(
     Raises:
         ValueError: if the model has no such predictor or another number of classes, or if not
             exactly one of ``cfg`` and ``cls_loss`` is given.
-        TypeError: if ``cls_loss``, ``classifier`` or ``calibration`` is not one that is built.
+        TypeError: if ``cls_loss``, ``classifier``, ``calibration`` or ``feature_augmentation`` is
+            not one that is built.
     """
     if (cfg is None) == (cls_loss is None):
         raise ValueError("install_box_predictor needs either `cfg` or `cls_loss`, and not both")
-    _check_parts(cls_loss, classifier, calibration)
+    _check_parts(cls_loss, classifier, calibration, feature_augmentation)
     places = [
         (parent, name, child)
         for parent in model.modules()
@@ -71,7 +76,7 @@ def install_box_predictor(
     if cfg is not None:
         build = _from_config(cfg)
     else:
-        build = _from_parts(cls_loss, classifier, calibration)
+        build = _from_parts(cls_loss, classifier, calibration, feature_augmentation)
     for parent, name, stock in places:
         setattr(parent, name, build(stock))
     read_verified_lists(model)
@@ -103,7 +108,9 @@ def _from_config(cfg: CfgNode) -> Builder:
     return build
 
 
-def _check_parts(cls_loss: object, classifier: object, calibration: object) -> None:
+def _check_parts(
+    cls_loss: object, classifier: object, calibration: object, feature_augmentation: object
+) -> None:
     if cls_loss is not None and not isinstance(cls_loss, BoxClsLoss):
         raise TypeError(
             "Expected `cls_loss` to be a loss of lt_det.losses, for example "
@@ -120,11 +127,25 @@ def _check_parts(cls_loss: object, classifier: object, calibration: object) -> N
             "Expected `calibration` to be one of lt_det.modeling, for example "
             f"TauNormCalibration(tau=0.5), but got {calibration!r}"
         )
+    if feature_augmentation is not None and not isinstance(
+        feature_augmentation, FeatureAugmentation
+    ):
+        raise TypeError(
+            "Expected `feature_augmentation` to be one of lt_det.modeling, for example "
+            f"FASAAugmentation(num_classes, feature_size), but got {feature_augmentation!r}"
+        )
 
 
 def _from_parts(
-    cls_loss: BoxClsLoss, classifier: nn.Module | None, calibration: BoxCalibration | None
+    cls_loss: BoxClsLoss,
+    classifier: nn.Module | None,
+    calibration: BoxCalibration | None,
+    feature_augmentation: FeatureAugmentation | None,
 ) -> Builder:
     return lambda stock: LTFastRCNNOutputLayers.from_stock(
-        stock, copy.deepcopy(cls_loss), copy.deepcopy(classifier), calibration
+        stock,
+        copy.deepcopy(cls_loss),
+        copy.deepcopy(classifier),
+        calibration,
+        copy.deepcopy(feature_augmentation),
     )

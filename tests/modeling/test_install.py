@@ -21,6 +21,7 @@ from toy_models import (
 from lt_det.class_stats import ClassStats
 from lt_det.losses import BalancedSoftmaxLoss, SigmoidLoss, SoftmaxLoss
 from lt_det.modeling import (
+    FeatureMemoryAugmentation,
     LTFastRCNNOutputLayers,
     TauNormCalibration,
     install_box_predictor,
@@ -142,6 +143,24 @@ def test_every_stage_of_a_cascade_is_calibrated(tiny_cfg, toy_lvis):
         assert [p.calibration.tau for p in box_predictors(model)] == [0.5] * 3
 
 
+def test_every_stage_of_a_cascade_has_its_own_augmentation(tiny_cfg, toy_lvis):
+    number, model = toy_lvis.num_classes, cascade_model(tiny_cfg, toy_lvis.num_classes)
+    memory = FeatureMemoryAugmentation(number, 32, size=7)
+    install_box_predictor(model, cls_loss=SoftmaxLoss(number), feature_augmentation=memory)
+    augmentations = [p.feature_augmentation for p in box_predictors(model)]
+    assert [augmentation.size for augmentation in augmentations] == [7] * 3
+    assert len({id(augmentation) for augmentation in augmentations}) == 3
+
+
+@pytest.mark.parametrize(("classes", "features"), [(0, 1), (1, 0)])
+def test_an_augmentation_of_other_sizes_is_refused(tiny_cfg, toy_lvis, classes, features):
+    number, model = toy_lvis.num_classes, cascade_model(tiny_cfg, toy_lvis.num_classes)
+    memory = FeatureMemoryAugmentation(number + classes, 32 + features)
+    expected = rf"of {number} classes and 32 features, but FeatureMemory\w+ has {number + classes} "
+    with pytest.raises(ValueError, match=expected):
+        install_box_predictor(model, cls_loss=SoftmaxLoss(number), feature_augmentation=memory)
+
+
 @pytest.mark.parametrize(("per_class", "per_image"), [(0, 17), (10_000, -1)])
 def test_ap_fixed_needs_every_detection_of_an_image(tiny_cfg, toy_lvis, per_class, per_image):
     tiny_cfg.TEST.DETECTIONS_PER_IMAGE = 17
@@ -181,6 +200,7 @@ def test_another_number_of_classes_is_refused(tiny_cfg, toy_lvis):
         ({"cls_loss": SoftmaxLoss}, "loss of lt_det.losses.*<class"),
         ({"cls_loss": SoftmaxLoss(5), "classifier": "CosineClassifier"}, "a module.*'CosineC"),
         ({"cls_loss": SoftmaxLoss(5), "calibration": "NorCal"}, "`calibration`.*'NorCal'"),
+        ({"cls_loss": SoftmaxLoss(5), "feature_augmentation": "FASA"}, "`feature_aug.*'FASA'"),
     ],
 )
 def test_names_and_classes_in_place_of_modules_are_refused(parts, message):
