@@ -39,7 +39,7 @@ INSIDE = {
     ),
     "group_temperature.py": (
         "modeling",
-        "modeling/test_calibration.py",
+        "modeling/test_calibration_contract.py",
         '"GroupTemperatureCalibration": {"temperatures": ((1.0, 2.0, 3.0), [(1.0, 0.0, 2.0)])}',
     ),
 }
@@ -51,7 +51,7 @@ CONTRACTS = [
     "tests/modeling/test_classifiers.py",
     "tests/data/test_samplers.py",
     "tests/modeling/test_feature_augmentation_contract.py",
-    "tests/modeling/test_calibration.py",
+    "tests/modeling/test_calibration_contract.py",
 ]
 
 
