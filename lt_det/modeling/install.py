@@ -55,12 +55,18 @@ def install_box_predictor(
 
     Raises:
         ValueError: if the model has no such predictor or another number of classes, or if not
-            exactly one of ``cfg`` and ``cls_loss`` is given.
+            exactly one of ``cfg`` and ``cls_loss`` is given, or other parts beside ``cfg``.
         TypeError: if ``cls_loss``, ``classifier``, ``calibration`` or ``feature_augmentation`` is
             not one that is built.
     """
     if (cfg is None) == (cls_loss is None):
         raise ValueError("install_box_predictor needs either `cfg` or `cls_loss`, and not both")
+    if cfg is not None and (classifier, calibration, feature_augmentation) != (None, None, None):
+        raise ValueError(
+            "`classifier`, `calibration` and `feature_augmentation` go with `cls_loss`; with `cfg` "
+            "set MODEL.ROI_BOX_HEAD.CLASSIFIER, TEST.CALIBRATION and "
+            "MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION"
+        )
     _check_parts(cls_loss, classifier, calibration, feature_augmentation)
     places = [
         (parent, name, child)

@@ -178,6 +178,12 @@ def test_either_a_config_or_a_loss(tiny_cfg, both):
         install_box_predictor(nn.Identity(), **arguments)
 
 
+@pytest.mark.parametrize("part", ["classifier", "calibration", "feature_augmentation"])
+def test_parts_beside_a_config_are_refused(tiny_cfg, part):
+    with pytest.raises(ValueError, match=rf"`{part}`.* go with `cls_loss`; with `cfg` set MODEL"):
+        install_box_predictor(nn.Identity(), tiny_cfg, **{part: nn.Identity()})
+
+
 def test_a_model_without_a_box_predictor_is_refused():
     with pytest.raises(ValueError, match=r"Sequential has no FastRCNNOutputLayers"):
         install_box_predictor(nn.Sequential(nn.Linear(2, 2)), cls_loss=SoftmaxLoss(5))
