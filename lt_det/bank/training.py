@@ -198,6 +198,11 @@ def _batches(cfg, bank, dataset_dicts, seed, uses_verified) -> Iterator[RoIs]:
         raise ValueError(
             f"Expected FEATURE_BANK.ROI_SAMPLER to be one of {ROI_SAMPLERS}, but got {name!r}"
         )
+    if name and uses_verified:
+        raise ValueError(
+            f"FEATURE_BANK.ROI_SAMPLER {name!r} does not know an RoI's picture, whose lists the "
+            "loss reads: set it to '', or VERIFIED_ONLY and KEEP_VERIFIED of the loss to False"
+        )
     if name:
         yield from class_aware_rois(cfg, bank, seed)
     records = dataset_dicts if uses_verified else None

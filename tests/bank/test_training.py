@@ -105,6 +105,15 @@ def test_class_aware_rois_train(bank_cfg, stage1, tmp_path):
     assert not torch.equal(class_aware["weight"], natural["weight"])
 
 
+def test_class_aware_rois_have_no_lists_of_their_picture(bank_cfg, stage1, tmp_path):
+    bank = build_feature_bank(bank_cfg, stage1, tmp_path / "bank")
+    bank_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME = "SigmoidLoss"
+    bank_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.SIGMOID.VERIFIED_ONLY = True
+    bank_cfg.FEATURE_BANK.ROI_SAMPLER = "class_aware"
+    with pytest.raises(ValueError, match="'class_aware' does not know an RoI's picture"):
+        train_classifier(bank_cfg, LTTrainer.build_model(bank_cfg), bank, training_dicts(bank_cfg))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
