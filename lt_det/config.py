@@ -40,6 +40,7 @@ def add_lt_det_config(cfg: CfgNode) -> None:
 
     Raises:
         ImportError: if the installed Detectron2 is too old.
+        ValueError: if a registered class would take the place of another one's keys.
     """
     check_detectron2()
     register_all_openmoji()
@@ -210,6 +211,14 @@ def _check_augmentation(cfg: CfgNode) -> None:
 
 
 def _add_nodes(parent: CfgNode, registry: Registry, suffix: str) -> None:
+    owners = {key: "a key" for key, value in parent.items() if not isinstance(value, CfgNode)}
     for _, cls in registry:
+        node = node_name(cls, suffix)
+        if node in owners:
+            raise ValueError(
+                f"{cls.__name__} would have its parameters below {node}, where {owners[node]} is "
+                "already: rename the class"
+            )
+        owners[node] = cls.__name__
         keys = {name.upper(): default for name, default in hyper_parameters(cls).items()}
-        parent[node_name(cls, suffix)] = CfgNode(keys)
+        parent[node] = CfgNode(keys)

@@ -10,7 +10,7 @@ from torch import nn
 
 from lt_det.config import add_lt_det_config, check_config
 from lt_det.engine.trainer import check_box_predictors
-from lt_det.losses import SoftmaxLoss
+from lt_det.losses import BOX_CLS_LOSS_REGISTRY, SigmoidLoss, SoftmaxLoss
 from lt_det.modeling import LTFastRCNNOutputLayers
 from lt_det.registry import kwargs_from_node, node_name
 
@@ -237,3 +237,15 @@ def test_calibration_of_a_balanced_model_warns(cfg, loss, calibration, warns, ca
         check_config(cfg)
     assert bool(caplog.records) == warns
     assert not warns or "TEST.CALIBRATION.NAME ''" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [("NAMELoss", "NAME, where a key"), ("EqlLoss", "EQL, where EQLLoss")],
+)
+def test_a_class_never_takes_the_place_of_other_keys(monkeypatch, name, taken):
+    cls = type(name, (SigmoidLoss,), {})
+    registered = {**BOX_CLS_LOSS_REGISTRY._obj_map, name: cls}
+    monkeypatch.setattr(BOX_CLS_LOSS_REGISTRY, "_obj_map", registered)
+    with pytest.raises(ValueError, match=f"{name} would have its parameters below {taken} is"):
+        add_lt_det_config(get_cfg())
