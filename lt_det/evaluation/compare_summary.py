@@ -15,14 +15,14 @@ _COMPARED = ("AP", "APr")
 
 
 def summary_table(data: Comparison) -> Table:
-    """Choice, AP of the main task, and the difference to the first control, stage 1 first."""
+    """AP of the main task, the difference to the first control, the choice; stage 1 first."""
     task = main_task(data)
     rows = [
         [
             Cell(row["name"]),
-            Cell(_chosen(row)),
             *scores_cells(row, [(task, metric) for metric in METHOD_METRICS]),
             *_against_control(row, task),
+            Cell(_chosen(row)),
         ]
         for row in (stage1_row(data), *data["rows"])
     ]
@@ -31,8 +31,8 @@ def summary_table(data: Comparison) -> Table:
         "difference to the first control on the same pictures and seeds, with a 95% bootstrap "
         "interval over pictures. Bold: the interval excludes 0. Everything else is below."
     )
-    compared = (f"{metric} minus it" for metric in _COMPARED)
-    return Table("Summary", note, ("method", "chosen", *METHOD_METRICS, "control", *compared), rows)
+    compared = (f"{metric} minus control" for metric in _COMPARED)
+    return Table("Summary", note, ("method", *METHOD_METRICS, *compared, "control", "chosen"), rows)
 
 
 def _chosen(row: Row) -> str:
@@ -46,5 +46,5 @@ def _against_control(row: Row, task: str) -> list[Cell]:
     }
     control = next((name for name in row["controls"] if name in entries), None)
     if control is None:
-        return [Cell("-"), *(Cell("-", math.nan) for _ in _COMPARED)]
-    return [Cell(control), *(difference_cell(entries[control][metric]) for metric in _COMPARED)]
+        return [*(Cell("-", math.nan) for _ in _COMPARED), Cell("-")]
+    return [*(difference_cell(entries[control][metric]) for metric in _COMPARED), Cell(control)]
