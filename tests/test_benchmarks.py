@@ -1,14 +1,13 @@
 """The benchmarks' measuring is exact on steps whose cost is known. Nothing is timed for real."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog
 from detectron2.utils.events import EventStorage
+from tool_modules import load_tool
 
 from lt_det.benchmarks import (
     benchmark_names,
@@ -242,14 +241,6 @@ def test_count_has_the_shape_of_lvis_v1():
     assert stats.image_count.argmax() == 0
     assert stats.image_count[0] > 40
     assert np.median(stats.instance_count) <= 2
-
-
-def load_tool(name):
-    path = Path(__file__).parents[1] / "tools" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"tool_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_tool_prints_json_last(monkeypatch, capsys):

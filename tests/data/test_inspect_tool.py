@@ -1,13 +1,12 @@
 """``tools/inspect_dataset.py``: its options, and one line for whatever is wrong."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.lvis import get_lvis_instances_meta, register_lvis_instances
 from PIL import Image
+from tool_modules import load_tool
 from toy_coco import write_toy_coco
 
 NAME = "lt_det_test_coco"
@@ -15,11 +14,7 @@ NAME = "lt_det_test_coco"
 
 @pytest.fixture
 def tool():
-    path = Path(__file__).parents[2] / "tools" / "inspect_dataset.py"
-    spec = importlib.util.spec_from_file_location("tool_inspect_dataset", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("inspect_dataset")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """``tools/demo.py``: a trained model on a user's own pictures."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from detectron2.data.detection_utils import read_image
 from detectron2.engine import DefaultPredictor
 from detectron2.modeling import build_model
 from PIL import Image
+from tool_modules import load_tool
 
 from lt_det.engine.demo import Predictor, find_pictures
 
@@ -32,10 +32,7 @@ def trained(tiny_cfg, tmp_path):
 
 @pytest.fixture
 def tool():
-    spec = importlib.util.spec_from_file_location("tool_demo", ROOT / "tools" / "demo.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return load_tool("demo").main
 
 
 @pytest.mark.parametrize("channels", ["BGR", "RGB"])

@@ -1,26 +1,18 @@
 """tools/evaluate.py: its tables, and mistakes in one line."""
 
-import importlib.util
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from tool_modules import TOOLS, load_quiet_tool
 from written_files import DETECTIONS, WORSE, assert_same_files
 
 from lt_det.evaluation.report import read_results
 
-TOOL = Path(__file__).parents[2] / "tools" / "evaluate.py"
-
 
 @pytest.fixture
 def tool(monkeypatch):
-    spec = importlib.util.spec_from_file_location("tool_evaluate", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    # It would stay for all tests to come.
-    monkeypatch.setattr(module, "setup_logger", lambda **options: None)
-    return module
+    return load_quiet_tool("evaluate", monkeypatch)
 
 
 def test_command_says_in_one_line_what_is_wrong(tool, ground_truth, tmp_path, capsys):
@@ -43,7 +35,15 @@ def test_command_refuses_two_kinds_of_groups(tool, capsys):
 def test_command_prints_the_tables(write, ground_truth, tmp_path):
     one, other = write(DETECTIONS, "one"), write(WORSE, "other")
     files = ["--predictions", one, "--compare", other, "--ground-truth", ground_truth]
-    command = [sys.executable, TOOL, *files, "--format", "lvis", "--output", tmp_path / "out"]
+    command = [
+        sys.executable,
+        TOOLS / "evaluate.py",
+        *files,
+        "--format",
+        "lvis",
+        "--output",
+        tmp_path / "out",
+    ]
     done = subprocess.run(
         list(map(str, command)), capture_output=True, text=True, cwd=tmp_path, check=False
     )

@@ -1,15 +1,12 @@
-import importlib.util
 import json
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from fake_runs import DATASET, NAMES, add_all, make_run
+from tool_modules import load_quiet_tool
 
 from lt_det.evaluation.run_report import write_run_report
-
-TOOL = Path(__file__).parents[2] / "tools" / "report.py"
 
 
 class Tables(HTMLParser):
@@ -115,12 +112,7 @@ def test_report_is_the_same_for_the_same_folders(whole):
 
 @pytest.fixture
 def tool(monkeypatch):
-    spec = importlib.util.spec_from_file_location("tool_report", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    # It would stay for all tests to come.
-    monkeypatch.setattr(module, "setup_logger", lambda **options: None)
-    return module
+    return load_quiet_tool("report", monkeypatch)
 
 
 def test_tool_names_what_it_cannot_read(whole, tmp_path, tool, capsys):
