@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterator
+from typing import Any
 
+from detectron2.config import CfgNode, get_cfg
 from fvcore.common.registry import Registry
 
+from lt_det.config import add_lt_det_config
 from lt_det.data.repeat_factors import INSTANCE_AWARE_CARD, REPEAT_CAP_CARD, REPEAT_FACTOR_CARD
 from lt_det.data.samplers import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY
 from lt_det.engine.meta_methods import MetaReweighter, MetaSampler
@@ -61,26 +66,26 @@ SECTIONS = (
         "TEST.CALIBRATION",
     ),
 )
-_OF_REPEATS = "`DATALOADER`: REPEAT_THRESHOLD, REPEAT_SQRT"
-#: Methods that are settings of other parts: setting, card, further keys with defaults.
+_OF_REPEATS = ("DATALOADER", "REPEAT_THRESHOLD", "REPEAT_SQRT")
+#: Methods that are settings of other parts: setting, card, node and keys of their parameters.
 SETTINGS = (
     ("DATALOADER.SAMPLER_TRAIN RepeatFactorTrainingSampler", REPEAT_FACTOR_CARD, _OF_REPEATS),
     ("DATALOADER.REPEAT_FREQUENCY image_and_instance", INSTANCE_AWARE_CARD, _OF_REPEATS),
-    ("DATALOADER.REPEAT_CAP", REPEAT_CAP_CARD, "REPEAT_CAP 0.0"),
+    ("DATALOADER.REPEAT_CAP", REPEAT_CAP_CARD, ("DATALOADER", "REPEAT_CAP")),
     (
         "SOLVER.META.NAME MetaReweighter",
         MetaReweighter.CARD,
-        "`SOLVER.META`: BASE_LR 0.01, OUTER_LOSS 'plain', REWEIGHTER.NORMALIZED True",
+        ("SOLVER.META", "BASE_LR", "OUTER_LOSS", "REWEIGHTER.NORMALIZED"),
     ),
     (
         "SOLVER.META.NAME MetaSampler",
         MetaSampler.CARD,
-        "`SOLVER.META`: BASE_LR 0.01, OUTER_LOSS 'plain', SAMPLER.LAG 8",
+        ("SOLVER.META", "BASE_LR", "OUTER_LOSS", "SAMPLER.LAG"),
     ),
     (
         "MODEL.ROI_MASK_HEAD.NAME NormedMaskRCNNConvUpsampleHead",
         NormedMaskRCNNConvUpsampleHead.CARD,
-        "`MODEL.ROI_MASK_HEAD.NORMED_PREDICTOR`: TEMPERATURE 20.0, POWER 1.0",
+        ("MODEL.ROI_MASK_HEAD.NORMED_PREDICTOR", "TEMPERATURE", "POWER"),
     ),
 )
 #: Names under which combinations were published: name, what it is, its config on the quick set.
@@ -158,14 +163,21 @@ def _tables() -> Iterator[str]:
         yield ""
     yield "## Settings of other parts\n"
     yield from _head("Setting", *_COLUMNS[1:])
-    for setting, card, parameters in SETTINGS:
-        yield _card_row(setting, card, parameters)
+    cfg = get_cfg()
+    add_lt_det_config(cfg)
+    for setting, card, (node, *keys) in SETTINGS:
+        defaults = (f"{key} {_value(cfg, f'{node}.{key}')!r}" for key in keys)
+        yield _card_row(setting, card, f"`{node}`: {', '.join(defaults)}")
     yield ""
     yield "## Published under a name of their own\n"
     yield from _head("Name", "What it is", "Config")
     for name, parts, config in COMBINATIONS:
         yield _row(name, parts, f"[{config}]({_QUICK_CONFIG.format(config)})")
     yield ""
+
+
+def _value(cfg: CfgNode, key: str) -> Any:
+    return functools.reduce(operator.getitem, key.split("."), cfg)
 
 
 def _parameters(cls: type, registry: Registry, suffix: str) -> str:
