@@ -11,7 +11,6 @@ from detectron2.config import CfgNode
 from fvcore.common.registry import Registry
 
 from lt_det.class_stats import check_group_thresholds
-from lt_det.compat import check_detectron2
 from lt_det.data.lvis_builtin import extend_lvis_metadata
 from lt_det.data.openmoji import register_all_openmoji
 from lt_det.data.repeat_factors import check_repeat_factors
@@ -27,6 +26,7 @@ from lt_det.modeling.feature_augmentation import (
     FEATURE_AUGMENTATION_SUFFIX,
 )
 from lt_det.registry import hyper_parameters, node_name
+from lt_det.utils.compat import check_detectron2
 
 __all__ = ["add_lt_det_config", "check_config"]
 

@@ -2,7 +2,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from lt_det.compat import check_detectron2, check_torchvision, missing_features
+from lt_det.utils.compat import check_detectron2, check_torchvision, missing_features
 
 
 def _importer(**found):

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from lt_det.interrupt import deferred_interrupt
+from lt_det.utils.interrupt import deferred_interrupt
 
 
 @pytest.fixture(autouse=True)

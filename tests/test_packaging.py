@@ -55,7 +55,7 @@ def _write_program(path: Path, body: str) -> str:
     "module",
     [
         "lt_det",
-        "lt_det.compat",
+        "lt_det.utils.compat",
         "lt_det.losses",
         "lt_det.class_stats",
         "lt_det.data.meta_sampling",

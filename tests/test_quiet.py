@@ -24,7 +24,7 @@ def run(*arguments) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda path: path.stem)
 def test_every_tool_is_quiet_before_anything_else(tool):
     imports = [n for n in ast.parse(tool.read_text()).body if isinstance(n, ast.Import)]
-    assert [alias.name for alias in imports[0].names] == ["lt_det.quiet"]
+    assert [alias.name for alias in imports[0].names] == ["lt_det.utils.quiet"]
 
 
 @pytest.mark.integration
@@ -54,7 +54,7 @@ for name in ("torch.fx._symbolic_trace", "torch.utils.cpp_extension"):
 
 
 def test_two_log_lines_are_hidden_and_others_of_their_loggers_are_not():
-    loud, quiet = run("-c", LINES), run("-c", f"import lt_det.quiet\n{LINES}")
+    loud, quiet = run("-c", LINES), run("-c", f"import lt_det.utils.quiet\n{LINES}")
     assert loud.returncode == quiet.returncode == 0, loud.stderr + quiet.stderr
     for words in ("is_fx_tracing", "No CUDA runtime"):
         assert words in loud.stderr

@@ -4,7 +4,7 @@
 python tools/benchmark.py head [--quick] [--json]
 """
 
-import lt_det.quiet  # noqa: F401 # isort: skip
+import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
 import sys

@@ -13,7 +13,7 @@ Example (one line):
 Interrupted, the same command continues. Exit status: 0 done, 1 a method failed, 75 --minutes over.
 """
 
-import lt_det.quiet  # noqa: F401 # isort: skip
+import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
 import sys

@@ -5,7 +5,7 @@ python tools/demo.py --config-file configs/.../mask_rcnn_....yaml --input 'pictu
     --output output/drawn MODEL.WEIGHTS output/.../model_final.pth
 """
 
-import lt_det.quiet  # noqa: F401 # isort: skip
+import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
 import sys

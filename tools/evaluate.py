@@ -9,7 +9,7 @@ Prints AP by rare, common and frequent classes, and with --compare the paired di
 results file. Needs no model, no registered data set and no GPU.
 """
 
-import lt_det.quiet  # noqa: F401 # isort: skip
+import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
 import sys

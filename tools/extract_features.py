@@ -10,7 +10,7 @@ python tools/extract_features.py --num-gpus 8 --output output/compare/banks --co
 torchrun --nnodes 4 --nproc-per-node 8 ... tools/extract_features.py --output ... --config-file ...
 """
 
-import lt_det.quiet  # noqa: F401 # isort: skip
+import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 from detectron2.engine import default_argument_parser
 

@@ -9,7 +9,7 @@ the same command continues. With --minutes it stops in time, with exit status 75
 to do.
 """
 
-import lt_det.quiet  # noqa: F401 # isort: skip
+import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
 import sys

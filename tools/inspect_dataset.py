@@ -8,7 +8,7 @@ Everything that is wrong with a file in COCO or LVIS format is listed at once. A
 the data sets of its DATASETS.REGISTER, and what its model asks of the file.
 """
 
-import lt_det.quiet  # noqa: F401 # isort: skip
+import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
 import sys

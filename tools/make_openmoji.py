@@ -9,7 +9,7 @@
 The same settings and seed write the same bytes. A set that is there already is left alone.
 """
 
-import lt_det.quiet  # noqa: F401 # isort: skip
+import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
 import sys

@@ -8,7 +8,7 @@ Example (one line):
     SEED 1 MODEL.WEIGHTS output/study/softmax/seed1/model_final.pth
 """
 
-import lt_det.quiet  # noqa: F401 # isort: skip
+import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
 

@@ -8,7 +8,7 @@ A folder is the OUTPUT_DIR of a training, or what tools/evaluate.py --output wro
 no GPU and no network; pictures are shown where the data set and the detections are at hand.
 """
 
-import lt_det.quiet  # noqa: F401 # isort: skip
+import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
 import sys

@@ -5,7 +5,7 @@ python tools/roi_recall.py --config-file configs/..._stage2.yaml --dataset openm
     output/study/<row>/seed1/model_final.pth output/study/<row>/seed1/model_final.pth
 """
 
-import lt_det.quiet  # noqa: F401 # isort: skip
+import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
 

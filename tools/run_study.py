@@ -7,7 +7,7 @@
 An interrupted study continues where it was; finished runs are not repeated.
 """
 
-import lt_det.quiet  # noqa: F401 # isort: skip
+import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
 import sys

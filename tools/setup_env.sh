@@ -194,7 +194,7 @@ d2_wanted() {
 # Prints what is wrong with the Detectron2 that is there; nothing if it can be used.
 d2_problem() {
     local message
-    message="$(cd "$ROOT" && "$PY" -W ignore -m lt_det.compat 2>&1)" ||
+    message="$(cd "$ROOT" && "$PY" -W ignore -m lt_det.utils.compat 2>&1)" ||
         echo "${message:-Python crashed while importing it.}"
 }
 

@@ -9,7 +9,7 @@ Example (one line):
     --config-file configs/..._stage2.yaml MODEL.WEIGHTS output/stage1/model_final.pth
 """
 
-import lt_det.quiet  # noqa: F401 # isort: skip
+import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
 

@@ -8,7 +8,7 @@ python tools/train_net.py --num-gpus 8 --config-file ...
 torchrun --nproc-per-node 8 tools/train_net.py --config-file ...
 """
 
-import lt_det.quiet  # noqa: F401 # isort: skip
+import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 from detectron2.engine import default_argument_parser
 

@@ -13,7 +13,7 @@ from lt_det.data.held_out import HELD_OUT_SEED
 from lt_det.data.stream import Place
 from lt_det.modeling.roi_recorder import RoIs
 from lt_det.modeling.verified import verified_classes
-from lt_det.seeding import derived_seed
+from lt_det.utils.seeding import derived_seed
 
 __all__ = ["ROI_SAMPLERS", "class_aware_rois", "held_out_rois", "picture_rois"]
 

@@ -12,7 +12,7 @@ import torch
 from lt_det.bank.folder import BankFolder
 from lt_det.bank.sampling import sample_step
 from lt_det.modeling.roi_recorder import RoIs
-from lt_det.seeding import derived_seed
+from lt_det.utils.seeding import derived_seed
 
 __all__ = ["FeatureBank"]
 

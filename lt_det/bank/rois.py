@@ -17,7 +17,7 @@ from lt_det.data.loaders import training_dataset
 from lt_det.engine.freeze import FrozenModulesInEval, FrozenProposals
 from lt_det.modeling.find_predictors import only_predictor
 from lt_det.modeling.roi_recorder import record_rois
-from lt_det.seeding import picture_number
+from lt_det.utils.seeding import picture_number
 
 __all__ = ["build_feature_bank"]
 

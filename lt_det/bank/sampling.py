@@ -15,7 +15,7 @@ from detectron2.modeling.roi_heads import ROIHeads
 from detectron2.modeling.sampling import subsample_labels
 from torch import nn
 
-from lt_det.seeding import derived_seed
+from lt_det.utils.seeding import derived_seed
 
 __all__ = ["bank_sampling", "box_head_alone", "sample_step"]
 

@@ -33,7 +33,7 @@ from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
 from lt_det.modeling.feature_augmentation import augmented_loss
 from lt_det.modeling.find_predictors import only_predictor
 from lt_det.modeling.roi_recorder import RoIs
-from lt_det.seeding import seed_everything
+from lt_det.utils.seeding import seed_everything
 
 __all__ = [
     "DivergedError",

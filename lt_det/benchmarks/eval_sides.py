@@ -22,7 +22,7 @@ from lt_det.benchmarks.memory import forget_peak, peak_mib, resident_mib
 from lt_det.evaluation.columns import DetectionColumns
 from lt_det.evaluation.detections import ImageDetections
 from lt_det.evaluation.group_metrics import Evaluation
-from lt_det.garbage import no_garbage_collection
+from lt_det.utils.garbage import no_garbage_collection
 
 __all__ = ["TASKS", "Problem", "Side", "detectron2_side", "in_own_process", "our_boxes", "our_side"]
 

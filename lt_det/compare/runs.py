@@ -18,7 +18,6 @@ from lt_det.bank.feature_bank import FeatureBank
 from lt_det.bank.proposals import ProposalBank
 from lt_det.bank.scoring import detect
 from lt_det.bank.training import DivergedError, train_classifier
-from lt_det.compare.forked import forked_map
 from lt_det.compare.rows import STAGE1, Row
 from lt_det.compare.settings import with_settings
 from lt_det.config import check_config
@@ -29,7 +28,8 @@ from lt_det.evaluation.bootstrap import replicate_metrics
 from lt_det.evaluation.group_evaluator import GroupEvaluator
 from lt_det.evaluation.report import atomic_text
 from lt_det.modeling.find_predictors import only_predictor
-from lt_det.seeding import seed_everything
+from lt_det.utils.forked import forked_map
+from lt_det.utils.seeding import seed_everything
 
 __all__ = ["Run", "Workbench", "has_results", "row_folder", "run_folder", "stage1_run"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from lt_det.interrupt import deferred_interrupt
+from lt_det.utils.interrupt import deferred_interrupt
 
 __all__ = ["OutOfTimeError", "Task", "TaskRunner"]
 

@@ -19,8 +19,8 @@ from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import log_first_n
 
 from lt_det.data.instances import MalformedError, describe_dropped, instances_of
-from lt_det.data.json_file import load_json
 from lt_det.data.record_source import RecordSource
+from lt_det.utils.json_file import load_json
 
 __all__ = [
     "announce_facts",

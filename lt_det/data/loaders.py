@@ -21,7 +21,7 @@ from lt_det.data.statistics import check_num_classes, training_sets
 from lt_det.data.stream import BatchPlan, ResumableLoader, SeededDataset
 from lt_det.data.training_masks import check_training_masks
 from lt_det.data.usable_records import usable_records
-from lt_det.seeding import derived_seed
+from lt_det.utils.seeding import derived_seed
 
 __all__ = [
     "build_batch_plan",

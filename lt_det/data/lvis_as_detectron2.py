@@ -10,7 +10,7 @@ from detectron2.data.datasets.lvis import load_lvis_json
 from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
 
-from lt_det.data.json_file import load_json
+from lt_det.utils.json_file import load_json
 
 __all__ = ["read_lvis_as_detectron2"]
 

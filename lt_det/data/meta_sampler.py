@@ -18,8 +18,8 @@ from torch.utils.data import Sampler
 from lt_det.data.class_lists import ClassLists
 from lt_det.data.meta_sampling import ImageDistribution, score_function_gradient
 from lt_det.data.stream import Place
-from lt_det.distributed import sum_over_ranks
-from lt_det.seeding import derived_seed
+from lt_det.utils.distributed import sum_over_ranks
+from lt_det.utils.seeding import derived_seed
 
 __all__ = ["GroupedImages", "MetaBatchPlan"]
 

@@ -28,7 +28,7 @@ from lt_det.data.openmoji_plan import (
     draw_train,
 )
 from lt_det.data.openmoji_sheets import write_contact_sheet, write_family_sheet
-from lt_det.interrupt import deferred_interrupt
+from lt_det.utils.interrupt import deferred_interrupt
 
 __all__ = ["generate"]
 

@@ -1,6 +1,6 @@
 """A data set's records, read from its annotation file once and mapped into memory from then on.
 
-A cached file lies in ``$LT_DET_CACHE/records`` (:mod:`lt_det.data.cache_folder`) under a name made
+A cached file lies in ``$LT_DET_CACHE/records`` (:mod:`lt_det.utils.cache_folder`) under a name made
 of the SHA-256 of the annotation file's content, of how it is read and of where its pictures are. So
 a changed file is read anew, one that is copied or touched is not. After a change of the code that
 reads and writes, all are.
@@ -22,13 +22,13 @@ from typing import Any
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import log_first_n
 
-from lt_det.data.cache_folder import cache_folder
 from lt_det.data.column_file import DamagedError
-from lt_det.data.file_digest import file_digest
 from lt_det.data.mapped_records import MappedRecords
 from lt_det.data.record_columns import write_records
 from lt_det.data.value_columns import NotRepresentableError
-from lt_det.garbage import no_garbage_collection
+from lt_det.utils.cache_folder import cache_folder
+from lt_det.utils.file_digest import file_digest
+from lt_det.utils.garbage import no_garbage_collection
 
 __all__ = ["cached_records"]
 

@@ -19,7 +19,7 @@ from detectron2.data.datasets import lvis as detectron2_lvis
 from lt_det.data.column_file import DamagedError
 from lt_det.data.lvis_as_detectron2 import read_lvis_as_detectron2
 from lt_det.data.record_cache import cached_records
-from lt_det.garbage import no_garbage_collection
+from lt_det.utils.garbage import no_garbage_collection
 
 __all__ = ["RecordSource", "dataset_records"]
 

@@ -13,13 +13,13 @@ from detectron2.data import MetadataCatalog, get_detection_dataset_dicts
 from detectron2.utils.file_io import PathManager
 
 from lt_det.class_stats import ClassStats
-from lt_det.data.cache_folder import cache_folder
-from lt_det.data.file_digest import file_digest
 from lt_det.data.lvis_builtin import with_contiguous_federated_lists
 from lt_det.data.mapped_records import counting_records, join_records
 from lt_det.data.record_source import dataset_records
 from lt_det.data.register import register_from_config
 from lt_det.data.usable_records import usable_records
+from lt_det.utils.cache_folder import cache_folder
+from lt_det.utils.file_digest import file_digest
 
 __all__ = [
     "FROM_CHECKPOINT",
@@ -92,7 +92,7 @@ def class_stats_from_config(cfg: CfgNode) -> ClassStats | None:
 def compute_class_stats(dataset_names: str | Sequence[str], num_classes: int) -> ClassStats:
     """Count the classes of registered data sets, or read the count from the cache.
 
-    The cache lies in :func:`lt_det.data.cache_folder.cache_folder` and is keyed by the content
+    The cache lies in :func:`lt_det.utils.cache_folder.cache_folder` and is keyed by the content
     of the annotation files. Only sets that are known to be the whole of their file are cached
     (metadata ``is_whole_json_file``); a user's own function may filter it, and is counted anew.
     """

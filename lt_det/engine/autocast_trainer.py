@@ -11,7 +11,7 @@ from detectron2.utils.events import get_event_storage
 
 from lt_det.engine.finite import check_finite
 from lt_det.modeling.roi_heads import seeded_roi_sampling
-from lt_det.seeding import picture_number, seed_everything
+from lt_det.utils.seeding import picture_number, seed_everything
 
 __all__ = ["AutocastTrainer"]
 

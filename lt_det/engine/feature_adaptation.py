@@ -16,13 +16,13 @@ from torch.utils.data import DataLoader
 from lt_det.bank.extraction import autocast_of
 from lt_det.data.held_out import HELD_OUT_SEED
 from lt_det.data.stream import Place, ResumableLoader
-from lt_det.distributed import sum_over_ranks
 from lt_det.engine.freeze import FrozenModulesInEval, FrozenProposals, frozen
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
 from lt_det.modeling.find_predictors import box_predictors
 from lt_det.modeling.roi_heads import seeded_roi_sampling
 from lt_det.modeling.roi_recorder import RoIs, record_rois
-from lt_det.seeding import picture_number
+from lt_det.utils.distributed import sum_over_ranks
+from lt_det.utils.seeding import picture_number
 
 __all__ = ["FeatureAdaptation", "adapt", "adapting_predictors", "period_of"]
 

@@ -9,7 +9,7 @@ import torch
 from detectron2.utils import comm
 from fvcore.common.checkpoint import Checkpointer
 
-from lt_det.distributed import sum_over_ranks
+from lt_det.utils.distributed import sum_over_ranks
 
 __all__ = ["NonFiniteLossError", "check_finite", "save_on_failure"]
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import torch
 
-from lt_det.distributed import sum_over_ranks, world_size
 from lt_det.engine.class_rates import rescale_hypergradient
 from lt_det.engine.look_ahead import GradientClip, LookAhead
 from lt_det.engine.meta import (
@@ -32,6 +31,7 @@ from lt_det.engine.meta_methods import RateMethod
 from lt_det.modeling.accuracy import log_accuracy
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
 from lt_det.modeling.roi_recorder import RoIs
+from lt_det.utils.distributed import sum_over_ranks, world_size
 
 __all__ = ["MetaStep"]
 

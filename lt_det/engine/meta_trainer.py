@@ -21,7 +21,7 @@ from lt_det.engine.meta_step import MetaStep
 from lt_det.modeling.find_predictors import box_predictors
 from lt_det.modeling.roi_heads import seeded_roi_sampling
 from lt_det.modeling.roi_recorder import RoIs, record_rois
-from lt_det.seeding import picture_number, seed_everything
+from lt_det.utils.seeding import picture_number, seed_everything
 
 __all__ = ["MetaTrainer", "build_meta_step"]
 

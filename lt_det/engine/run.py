@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import lt_det.quiet  # noqa: F401 # isort: skip
+import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
 

@@ -13,7 +13,7 @@ from lt_det.engine.study import Study, seed_folder
 from lt_det.engine.study_jobs import run_comparison, run_study
 from lt_det.evaluation.study_report import write_study_report
 from lt_det.evaluation.visualize import draw_predictions
-from lt_det.provenance import provenance
+from lt_det.utils.provenance import provenance
 
 __all__ = ["PRESETS", "run_from_args"]
 

@@ -17,7 +17,7 @@ from lt_det.data.annotation_file import (
     standard_records,
 )
 from lt_det.data.fault import Fault, refuse_faults
-from lt_det.data.json_file import load_json
+from lt_det.utils.json_file import load_json
 
 __all__ = ["read_groups", "training_stats"]
 

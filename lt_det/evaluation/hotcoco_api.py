@@ -19,7 +19,7 @@ from lt_det.evaluation.federated import FederatedTruth
 from lt_det.evaluation.group_metrics import IOU_THRESHOLDS, RECALL_THRESHOLDS, Evaluation
 from lt_det.evaluation.matches import Matches
 from lt_det.evaluation.matching import Sides, find_matches
-from lt_det.garbage import no_garbage_collection
+from lt_det.utils.garbage import no_garbage_collection
 
 __all__ = ["HotcocoRefusalError", "evaluate_arrays", "run_hotcoco_eval"]
 

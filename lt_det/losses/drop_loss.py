@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from lt_det.distributed import sum_over_ranks
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.eql import EQLLoss
 from lt_det.method_card import MethodCard
+from lt_det.utils.distributed import sum_over_ranks
 
 __all__ = ["DropLoss"]
 

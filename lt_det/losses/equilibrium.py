@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from lt_det.distributed import sum_over_ranks
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY, ExactBuffers
 from lt_det.losses.softmax import SoftmaxLoss
 from lt_det.method_card import MethodCard
+from lt_det.utils.distributed import sum_over_ranks
 
 __all__ = ["EquilibriumLoss"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from lt_det.distributed import sum_over_ranks
 from lt_det.losses.base import ExactBuffers
+from lt_det.utils.distributed import sum_over_ranks
 
 __all__ = ["GradientSums"]
 

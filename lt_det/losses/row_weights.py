@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from lt_det.distributed import sum_over_ranks
 from lt_det.losses.base import BoxClsLoss, ExactBuffers
 from lt_det.losses.prior import check_count_type, class_prior
+from lt_det.utils.distributed import sum_over_ranks
 
 __all__ = ["RowWeighted"]
 

@@ -14,7 +14,6 @@ from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from detectron2.structures import Instances
 from torch import nn
 
-from lt_det.distributed import sum_over_ranks, world_size
 from lt_det.losses import BoxClsLoss
 from lt_det.modeling.accuracy import log_accuracy
 from lt_det.modeling.build import (
@@ -28,6 +27,7 @@ from lt_det.modeling.calibration import BoxCalibration, build_calibration
 from lt_det.modeling.classifiers import LinearClassifier
 from lt_det.modeling.feature_augmentation import FeatureAugmentation, augmented_loss, keep_features
 from lt_det.modeling.verified import of_rois
+from lt_det.utils.distributed import sum_over_ranks, world_size
 
 __all__ = ["NO_LIMIT", "LTFastRCNNOutputLayers"]
 

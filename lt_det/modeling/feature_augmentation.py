@@ -18,9 +18,9 @@ import torch
 from fvcore.common.registry import Registry
 from torch import nn
 
-from lt_det.distributed import gather_rows, rank, sum_over_ranks
 from lt_det.losses.base import BoxClsLoss, ClassStatsBuffers, ExactBuffers
-from lt_det.seeding import derived_seed
+from lt_det.utils.distributed import gather_rows, rank, sum_over_ranks
+from lt_det.utils.seeding import derived_seed
 
 if TYPE_CHECKING:
     from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers

@@ -19,7 +19,7 @@ from torch import nn
 
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
 from lt_det.modeling.build import check_no_stock_loss
-from lt_det.seeding import seeded
+from lt_det.utils.seeding import seeded
 
 __all__ = [
     "LTCascadeROIHeads",

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from lt_det.compare.forked import forked_map
+from lt_det.utils.forked import forked_map
 
 
 @pytest.mark.parametrize("num_jobs", [1, 2, 9])

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from lt_det.data import file_digest as module
-from lt_det.data.file_digest import file_digest
+from lt_det.utils import file_digest as module
+from lt_det.utils.file_digest import file_digest
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from lt_det.data.json_file import load_json
+from lt_det.utils.json_file import load_json
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from detectron2.data.samplers import TrainingSampler
 
 from lt_det.data.loaders import build_meta_loader, build_train_loader
 from lt_det.data.stream import BatchPlan, Place, ResumableLoader, SeededDataset
-from lt_det.seeding import derived_seed, seed_everything, seeded
+from lt_det.utils.seeding import derived_seed, seed_everything, seeded
 
 
 def noisy(record):

@@ -15,7 +15,6 @@ from lt_det.bank.rois import build_feature_bank
 from lt_det.class_stats import ClassStats
 from lt_det.data.loaders import build_train_loader
 from lt_det.data.statistics import training_dicts
-from lt_det.distributed import sum_over_ranks, world_size
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.decoupled import train_on_bank
 from lt_det.engine.feature_adaptation import FeatureAdaptation, adapt
@@ -24,6 +23,7 @@ from lt_det.losses import DropLoss, SigmoidLoss, SoftmaxLoss
 from lt_det.modeling import FASAAugmentation, FeatureMemoryAugmentation
 from lt_det.modeling.feature_augmentation import FeatureAugmentation
 from lt_det.modeling.roi_recorder import RoIs
+from lt_det.utils.distributed import sum_over_ranks, world_size
 
 pytestmark = pytest.mark.integration
 

@@ -15,7 +15,7 @@ from two_processes import assert_close, in_two_processes, losses, train, train_r
 from lt_det.engine.finite import STATE_NAME, NonFiniteLossError
 from lt_det.engine.launch import launch_from_args
 from lt_det.modeling import LTFastRCNNOutputLayers
-from lt_det.seeding import picture_number
+from lt_det.utils.seeding import picture_number
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,7 @@ from contract import VARIANTS, K, mask_of
 from torch import distributed
 
 from lt_det.class_stats import ClassStats
-from lt_det.distributed import sum_over_ranks, world_size
+from lt_det.utils.distributed import sum_over_ranks, world_size
 
 D, LR = 5, 0.5
 NUM_ROIS = 12

@@ -21,7 +21,7 @@ from torch.utils.data import Sampler
 from lt_det.data.repeat_factors import repeat_factors
 from lt_det.data.samplers.base import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY
 from lt_det.registry import kwargs_from_node, lookup
-from lt_det.seeding import seeded
+from lt_det.utils.seeding import seeded
 
 __all__ = ["build_train_sampler", "image_weights_from_config"]
 

@@ -1,6 +1,6 @@
 """Says what is wrong when Detectron2, torch or torchvision are missing or do not fit.
 
-``python -m lt_det.compat`` prints the problem and exits with 1, or prints nothing.
+``python -m lt_det.utils.compat`` prints the problem and exits with 1, or prints nothing.
 """
 
 import importlib

@@ -15,7 +15,7 @@ import os
 import time
 from pathlib import Path
 
-from lt_det.data.cache_folder import cache_folder
+from lt_det.utils.cache_folder import cache_folder
 
 __all__ = ["file_digest"]
 

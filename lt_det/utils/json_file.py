@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from lt_det.garbage import no_garbage_collection
+from lt_det.utils.garbage import no_garbage_collection
 
 __all__ = ["load_json"]
 

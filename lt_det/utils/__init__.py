@@ -1,0 +1,1 @@
+"""The ground: what every room may use and nothing of lt_det is needed for."""
