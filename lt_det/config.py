@@ -11,7 +11,7 @@ from detectron2.config import CfgNode
 from fvcore.common.registry import Registry
 
 from lt_det.class_stats import check_group_thresholds
-from lt_det.data.lvis_builtin import extend_lvis_metadata
+from lt_det.data.datasets.lvis_builtin import extend_lvis_metadata
 from lt_det.data.openmoji import register_all_openmoji
 from lt_det.data.repeat_factors import check_repeat_factors
 from lt_det.data.samplers import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY

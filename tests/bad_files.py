@@ -6,9 +6,9 @@ from pathlib import Path
 
 from toy_coco import SIDE
 
-from lt_det.data.fault import Fault
-from lt_det.data.faults import find_faults
-from lt_det.data.needs import Needs
+from lt_det.data.inspection.fault import Fault
+from lt_det.data.inspection.file_faults import find_faults
+from lt_det.data.inspection.requirements import Needs
 
 NAN = float("nan")
 

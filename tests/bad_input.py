@@ -11,9 +11,9 @@ from bad_files import BAD, BAD_FOR_A_CONFIG, expected_faults, faults_of, good_co
 from bad_results import BAD_RESULTS, faults_of_results
 from toy_coco import write_toy_coco
 
-from lt_det.data.annotation_file import read_annotation_file
-from lt_det.data.faults import find_faults
-from lt_det.data.needs import Needs
+from lt_det.data.datasets.annotation_file import read_annotation_file
+from lt_det.data.inspection.file_faults import find_faults
+from lt_det.data.inspection.requirements import Needs
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "bad-input.md"
 HEADER = """# Bad input, and what is said about it

@@ -80,7 +80,7 @@ def toy_lvis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ToyLVIS]:
     """Eight pictures of 64x64, registered twice: polygons in train, RLE masks in val."""
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
-    from lt_det.data.lvis import register_lvis_format
+    from lt_det.data.datasets.lvis import register_lvis_format
 
     folder = tmp_path_factory.mktemp("toy_lvis")
     toy = ToyLVIS(

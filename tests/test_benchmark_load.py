@@ -11,7 +11,7 @@ from detectron2.data.datasets.lvis_v1_category_image_count import LVIS_CATEGORY_
 from lt_det.benchmarks import load, load_sides, run_benchmark
 from lt_det.benchmarks.load_sides import LoadSides, registered_file
 from lt_det.benchmarks.lvis_shaped import write_lvis_shaped
-from lt_det.data.record_source import dataset_records
+from lt_det.data.datasets.record_source import dataset_records
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,8 @@ from detectron2.data import (
 from detectron2.modeling import build_model
 from toy_coco import CATEGORY_IDS, IMAGE_COUNT, write_toy_coco
 
-from lt_det.data.lvis import register_lvis_format
-from lt_det.data.register import register_from_config
+from lt_det.data.datasets.lvis import register_lvis_format
+from lt_det.data.datasets.register import register_from_config
 from lt_det.losses import BalancedSoftmaxLoss
 from lt_det.modeling.find_predictors import box_predictors
 

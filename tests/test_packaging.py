@@ -58,7 +58,7 @@ def _write_program(path: Path, body: str) -> str:
         "lt_det.utils.compat",
         "lt_det.losses",
         "lt_det.class_stats",
-        "lt_det.data.meta_sampling",
+        "lt_det.data.image_distribution",
         "lt_det.engine.class_rates",
         "lt_det.engine.meta",
     ],

@@ -16,9 +16,9 @@ import sys
 from detectron2.config import get_cfg
 
 from lt_det.config import add_lt_det_config
-from lt_det.data.inspection import inspect_dataset
-from lt_det.data.needs import group_thresholds, merge_config_file, needs_of_config
-from lt_det.data.register import register_from_config
+from lt_det.data.datasets.register import register_from_config
+from lt_det.data.inspection.inspection import inspect_dataset
+from lt_det.data.inspection.requirements import group_thresholds, merge_config_file, needs_of_config
 
 
 def parse_args(argv=None) -> argparse.Namespace:

@@ -10,7 +10,7 @@ from detectron2.utils.logger import setup_logger
 
 from lt_det.bank.proposals import build_proposal_bank
 from lt_det.bank.rois import build_feature_bank
-from lt_det.engine.check_data import check_datasets
+from lt_det.data.datasets.check import check_datasets
 from lt_det.engine.check_start import require_weights
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.run import config_from_args

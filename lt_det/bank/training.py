@@ -20,10 +20,10 @@ from lt_det.bank.batches import (
     picture_rois,
 )
 from lt_det.bank.feature_bank import FeatureBank
+from lt_det.data.cache.mapped_records import select_records
 from lt_det.data.held_out import split_held_out
 from lt_det.data.loaders import build_batch_plan, build_meta_plan
-from lt_det.data.mapped_records import select_records
-from lt_det.data.meta_sampler import MetaBatchPlan
+from lt_det.data.meta_plan import MetaBatchPlan
 from lt_det.data.stream import BatchPlan
 from lt_det.engine.class_rates_report import ClassRatesReport
 from lt_det.engine.feature_adaptation import adapt, adapting_predictors, period_of

@@ -22,9 +22,9 @@ from detectron2.data.samplers import RepeatFactorTrainingSampler
 
 from lt_det.benchmarks.memory import peak_mib
 from lt_det.class_stats import ClassStats
-from lt_det.data.lvis_builtin import extend_lvis_metadata
-from lt_det.data.mapped_records import counting_records
-from lt_det.data.record_source import dataset_records
+from lt_det.data.cache.mapped_records import counting_records
+from lt_det.data.datasets.lvis_builtin import extend_lvis_metadata
+from lt_det.data.datasets.record_source import dataset_records
 
 __all__ = ["LoadSides", "main", "registered_file"]
 

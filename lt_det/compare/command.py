@@ -22,8 +22,8 @@ from lt_det.compare.rows import STAGE1, Comparison, Row
 from lt_det.compare.runs import Run, Workbench, stage1_run
 from lt_det.compare.tasks import OutOfTimeError, Task, TaskRunner
 from lt_det.config import check_config
+from lt_det.data.datasets.check import check_datasets
 from lt_det.data.statistics import training_dicts
-from lt_det.engine.check_data import check_datasets
 from lt_det.engine.check_start import require_weights
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.run import config_from_args

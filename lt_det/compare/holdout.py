@@ -9,9 +9,9 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from lt_det.data.annotation_file import read_annotation_file
+from lt_det.data.datasets.annotation_file import read_annotation_file
+from lt_det.data.datasets.register import FORMATS
 from lt_det.data.held_out import is_drawn
-from lt_det.data.register import FORMATS
 from lt_det.evaluation.report import atomic_text
 
 __all__ = ["hold_out"]

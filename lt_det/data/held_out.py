@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from detectron2.config import CfgNode
 
+from lt_det.data.cache.mapped_records import counting_records
 from lt_det.data.class_lists import ClassLists
-from lt_det.data.mapped_records import counting_records
 from lt_det.utils.seeding import derived_seed, picture_number
 
 __all__ = ["HELD_OUT_SEED", "is_drawn", "split_held_out"]

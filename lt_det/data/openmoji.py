@@ -199,7 +199,7 @@ def register_openmoji(root: str | Path, prefix: str, live: bool = False) -> None
     """
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
-    from lt_det.data.lvis import register_lvis_format
+    from lt_det.data.datasets.lvis import register_lvis_format
     from lt_det.data.openmoji_live import PREFIX
 
     root = os.fspath(root)

@@ -13,11 +13,11 @@ from detectron2.data import MetadataCatalog, get_detection_dataset_dicts
 from detectron2.utils.file_io import PathManager
 
 from lt_det.class_stats import ClassStats
-from lt_det.data.lvis_builtin import with_contiguous_federated_lists
-from lt_det.data.mapped_records import counting_records, join_records
-from lt_det.data.record_source import dataset_records
-from lt_det.data.register import register_from_config
-from lt_det.data.usable_records import usable_records
+from lt_det.data.cache.mapped_records import counting_records, join_records
+from lt_det.data.datasets.lvis_builtin import with_contiguous_federated_lists
+from lt_det.data.datasets.record_source import dataset_records
+from lt_det.data.datasets.register import register_from_config
+from lt_det.data.datasets.usable_records import usable_records
 from lt_det.utils.cache_folder import cache_folder
 from lt_det.utils.file_digest import file_digest
 

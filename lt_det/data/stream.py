@@ -20,7 +20,7 @@ from detectron2.data.build import trivial_batch_collator
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lt_det.data.mapped_records import are_mapped, select_records
+from lt_det.data.cache.mapped_records import are_mapped, select_records
 from lt_det.utils.seeding import derived_seed, seeded
 
 __all__ = ["BatchPlan", "Place", "ResumableLoader", "SeededDataset"]

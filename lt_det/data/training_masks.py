@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
-from lt_det.data.mapped_records import counting_records
+from lt_det.data.cache.mapped_records import counting_records
 
 __all__ = ["check_training_masks"]
 

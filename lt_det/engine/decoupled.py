@@ -17,8 +17,8 @@ from torch import nn
 from lt_det.bank.feature_bank import FeatureBank
 from lt_det.bank.rois import build_feature_bank
 from lt_det.bank.training import train_classifier
+from lt_det.data.datasets.check import check_datasets
 from lt_det.data.statistics import training_dicts
-from lt_det.engine.check_data import check_datasets
 from lt_det.engine.check_start import require_weights
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.run import setup

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 
-from lt_det.data.meta_sampler import MetaBatchPlan
+from lt_det.data.meta_plan import MetaBatchPlan
 from lt_det.engine import class_rates
 from lt_det.engine.class_rates import foreground_count, sum_by_class, sum_by_index
 from lt_det.method_card import MethodCard

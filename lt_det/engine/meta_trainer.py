@@ -11,7 +11,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from torch import nn
 
-from lt_det.data.meta_sampler import MetaBatchPlan
+from lt_det.data.meta_plan import MetaBatchPlan
 from lt_det.data.stream import ResumableLoader
 from lt_det.engine.autocast_trainer import AutocastTrainer
 from lt_det.engine.finite import check_finite

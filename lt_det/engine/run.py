@@ -12,9 +12,9 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from lt_det.config import add_lt_det_config, check_config
-from lt_det.data.register import register_from_config
+from lt_det.data.datasets.check import check_datasets
+from lt_det.data.datasets.register import register_from_config
 from lt_det.data.statistics import FROM_CHECKPOINT
-from lt_det.engine.check_data import check_datasets
 from lt_det.engine.check_start import (
     check_weights,
     has_last_checkpoint,

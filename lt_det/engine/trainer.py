@@ -19,11 +19,11 @@ from torch import nn
 
 from lt_det.class_stats import ClassStats
 from lt_det.config import check_config
+from lt_det.data.datasets.check import check_datasets, check_same_classes
+from lt_det.data.datasets.register import register_from_config
 from lt_det.data.loaders import build_meta_loader, build_test_loader, build_train_loader
-from lt_det.data.register import register_from_config
 from lt_det.data.statistics import check_num_classes, class_stats_from_config
 from lt_det.engine.autocast_trainer import AutocastTrainer
-from lt_det.engine.check_data import check_datasets, check_same_classes
 from lt_det.engine.check_start import check_box_predictors, check_device
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.class_rates_report import ClassRatesReport

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pycocotools.mask as mask_utils
 
-from lt_det.data.rle import run_lengths
+from lt_det.data.datasets.rle import run_lengths
 from lt_det.evaluation.matching import Sides
 from lt_det.evaluation.overlaps import Overlaps
 

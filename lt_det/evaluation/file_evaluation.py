@@ -11,7 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from lt_det.class_stats import ClassStats
-from lt_det.data.annotation_file import contiguous_classes, naming_the_file, read_annotation_file
+from lt_det.data.datasets.annotation_file import (
+    contiguous_classes,
+    naming_the_file,
+    read_annotation_file,
+)
 from lt_det.evaluation.bootstrap import bootstrap_difference
 from lt_det.evaluation.detections import ImageDetections, tasks_of
 from lt_det.evaluation.evaluators import EVALUATORS, format_of

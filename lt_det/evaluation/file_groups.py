@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from lt_det.class_stats import GROUP_NAMES, ClassStats
-from lt_det.data.annotation_file import (
+from lt_det.data.datasets.annotation_file import (
     announce_facts,
     contiguous_classes,
     naming_the_file,
     read_annotation_file,
     standard_records,
 )
-from lt_det.data.fault import Fault, refuse_faults
+from lt_det.data.inspection.fault import Fault, refuse_faults
 from lt_det.utils.json_file import load_json
 
 __all__ = ["read_groups", "training_stats"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from lt_det.data.fault import Fault, is_id, is_number
-from lt_det.data.object_faults import is_box, rle_faults
+from lt_det.data.inspection.fault import Fault, is_id, is_number
+from lt_det.data.inspection.object_faults import is_box, rle_faults
 
 __all__ = ["find_result_faults", "object_keys"]
 

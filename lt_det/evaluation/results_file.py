@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as mask_utils
 
-from lt_det.data.fault import refuse_faults
+from lt_det.data.inspection.fault import refuse_faults
 from lt_det.evaluation.detections import ImageDetections
 from lt_det.evaluation.results_faults import find_result_faults, object_keys
 from lt_det.utils.json_file import load_json

@@ -13,9 +13,9 @@ import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-from lt_det.data.lvis_builtin import extend_lvis_metadata
+from lt_det.data.datasets.lvis_builtin import extend_lvis_metadata
+from lt_det.data.datasets.register import register_from_config
 from lt_det.data.openmoji import register_all_openmoji
-from lt_det.data.register import register_from_config
 from lt_det.evaluation.drawing import DrawnObject, PanelPainter
 from lt_det.evaluation.group_evaluator import PREDICTIONS_FILE
 from lt_det.evaluation.page import Gallery, Picture

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import nn
 
-from lt_det.data.lvis import FEDERATED_LISTS
+from lt_det.data.datasets.lvis import FEDERATED_LISTS
 from lt_det.losses import BoxClsLoss
 
 __all__ = ["of_rois", "read_verified_lists", "verified_classes"]

@@ -6,7 +6,7 @@ import resource
 import numpy as np
 import pytest
 
-from lt_det.data.column_file import ColumnFile, DamagedError, write_columns
+from lt_det.data.cache.column_file import ColumnFile, DamagedError, write_columns
 
 COLUMNS = {
     "a": np.arange(5, dtype=np.int16),

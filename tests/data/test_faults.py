@@ -8,9 +8,9 @@ from bad_files import BAD, BAD_FOR_A_CONFIG, expected_faults, faults_of, good_co
 from bad_input import DOCUMENT, document
 from toy_coco import write_toy_coco
 
-from lt_det.data.fault import format_faults
-from lt_det.data.faults import find_faults
-from lt_det.data.needs import Needs
+from lt_det.data.inspection.fault import format_faults
+from lt_det.data.inspection.file_faults import find_faults
+from lt_det.data.inspection.requirements import Needs
 
 
 @pytest.fixture(scope="module")

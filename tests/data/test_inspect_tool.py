@@ -280,5 +280,5 @@ def test_ctrl_c_ends_without_a_traceback(inspect, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lt_det.data.picture_faults.Image.open", interrupt)
+    monkeypatch.setattr("lt_det.data.inspection.picture_faults.Image.open", interrupt)
     assert inspect("--pictures") == (130, "\ninspect_dataset.py: interrupted\n")

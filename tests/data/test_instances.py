@@ -7,8 +7,8 @@ import pytest
 from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog
 from toy_coco import IMAGE_COUNT, write_toy_coco
 
-from lt_det.data.coco import load_coco_format, register_coco_format
-from lt_det.data.lvis import load_lvis_format
+from lt_det.data.datasets.coco import load_coco_format, register_coco_format
+from lt_det.data.datasets.lvis import load_lvis_format
 from lt_det.data.statistics import compute_class_stats
 
 NAME = "lt_det_test_instances"

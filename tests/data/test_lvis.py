@@ -14,7 +14,7 @@ from detectron2.data import (
 from detectron2.structures import BoxMode
 from pycocotools import mask as mask_api
 
-from lt_det.data.lvis import load_lvis_format, register_lvis_format
+from lt_det.data.datasets.lvis import load_lvis_format, register_lvis_format
 
 MINIMAL = {
     "images": [{"id": 9, "file_name": "a.png", "height": 10, "width": 20}],

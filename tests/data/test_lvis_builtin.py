@@ -13,9 +13,9 @@ from PIL import Image
 
 from lt_det.class_stats import ClassStats
 from lt_det.config import add_lt_det_config
+from lt_det.data.datasets.lvis import register_lvis_format
+from lt_det.data.datasets.lvis_builtin import extend_lvis_metadata, with_contiguous_federated_lists
 from lt_det.data.loaders import build_train_loader
-from lt_det.data.lvis import register_lvis_format
-from lt_det.data.lvis_builtin import extend_lvis_metadata, with_contiguous_federated_lists
 from lt_det.data.statistics import training_dicts
 from lt_det.engine.trainer import LTTrainer
 from lt_det.evaluation.lvis_evaluator import PREDICTIONS_FILE

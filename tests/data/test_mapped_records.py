@@ -12,16 +12,16 @@ from detectron2.data.samplers import RepeatFactorTrainingSampler
 from record_problems import random_records
 
 from lt_det.class_stats import ClassStats
-from lt_det.data.class_lists import ClassLists
-from lt_det.data.column_file import DamagedError
-from lt_det.data.mapped_records import (
+from lt_det.data.cache.column_file import DamagedError
+from lt_det.data.cache.mapped_records import (
     MappedRecords,
     are_mapped,
     counting_records,
     join_records,
     select_records,
 )
-from lt_det.data.record_columns import write_records
+from lt_det.data.cache.record_columns import write_records
+from lt_det.data.class_lists import ClassLists
 
 NUMBER = 40
 

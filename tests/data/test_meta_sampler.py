@@ -7,7 +7,7 @@ import pytest
 import torch
 from detectron2.data.samplers import RepeatFactorTrainingSampler
 
-from lt_det.data.meta_sampler import GroupedImages, MetaBatchPlan
+from lt_det.data.meta_plan import GroupedImages, MetaBatchPlan
 from lt_det.data.stream import Place, ResumableLoader, SeededDataset
 
 K = 3

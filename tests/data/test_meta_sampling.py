@@ -7,7 +7,7 @@ import pytest
 import torch
 from detectron2.data.samplers import RepeatFactorTrainingSampler
 
-from lt_det.data.meta_sampling import ImageDistribution, score_function_gradient
+from lt_det.data.image_distribution import ImageDistribution, score_function_gradient
 
 K = 4
 # One picture without annotations; class 3 is in a single picture.

@@ -19,7 +19,7 @@ from pycocotools import mask as mask_api
 import lt_det.evaluation.lvis_api  # noqa: F401  (makes LVISEval run with today's NumPy)
 from lt_det.class_stats import ClassStats
 from lt_det.data import openmoji_picture, openmoji_plan, openmoji_writer
-from lt_det.data.lvis import load_lvis_format
+from lt_det.data.datasets.lvis import load_lvis_format
 from lt_det.data.openmoji import SPLITS
 from lt_det.data.openmoji_scenes import compose
 from lt_det.data.openmoji_writer import generate

@@ -10,8 +10,8 @@ import time
 import pytest
 from record_problems import random_records
 
-from lt_det.data.mapped_records import are_mapped
-from lt_det.data.record_cache import cached_records
+from lt_det.data.cache.mapped_records import are_mapped
+from lt_det.data.cache.record_cache import cached_records
 
 FACTS = {"classes": ["a", "b"]}
 

@@ -7,9 +7,9 @@ import pytest
 from detectron2.structures import BoxMode
 from record_problems import random_records
 
-from lt_det.data.column_file import DamagedError
-from lt_det.data.record_columns import RecordColumns, write_records
-from lt_det.data.value_columns import NotRepresentableError
+from lt_det.data.cache.column_file import DamagedError
+from lt_det.data.cache.record_columns import RecordColumns, write_records
+from lt_det.data.cache.value_columns import NotRepresentableError
 
 OBJECT = {"bbox": [1, 2.5, 3.0, 4], "bbox_mode": BoxMode.XYWH_ABS, "category_id": 2}
 
@@ -40,7 +40,7 @@ def test_each_time_it_is_a_new_record(tmp_path):
 
 
 def test_every_record_is_read_after_pages_are_given_back(tmp_path, monkeypatch):
-    monkeypatch.setattr("lt_det.data.record_columns._RELEASE_EVERY", 3)
+    monkeypatch.setattr("lt_det.data.cache.record_columns._RELEASE_EVERY", 3)
     records = random_records(random.Random(0), number=10)
     columns = written(tmp_path, records)
     assert [columns.record(i) for i in range(10)] == records

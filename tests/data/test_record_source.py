@@ -14,11 +14,11 @@ from detectron2.utils import logger as detectron2_logger
 from toy_coco import write_toy_coco
 
 from lt_det.benchmarks.lvis_shaped import write_lvis_shaped
-from lt_det.data.coco import load_coco_format, register_coco_format
-from lt_det.data.lvis import load_lvis_format
-from lt_det.data.lvis_builtin import extend_lvis_metadata
-from lt_det.data.mapped_records import are_mapped
-from lt_det.data.record_source import dataset_records
+from lt_det.data.cache.mapped_records import are_mapped
+from lt_det.data.datasets.coco import load_coco_format, register_coco_format
+from lt_det.data.datasets.lvis import load_lvis_format
+from lt_det.data.datasets.lvis_builtin import extend_lvis_metadata
+from lt_det.data.datasets.record_source import dataset_records
 
 NAME = "lt_det_test_record_source"
 

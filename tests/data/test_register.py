@@ -9,7 +9,7 @@ from detectron2.modeling import build_model
 from toy_coco import CATEGORY_IDS, IMAGE_COUNT, PICTURES, write_toy_coco
 
 from lt_det.config import add_lt_det_config
-from lt_det.data.register import register_from_config
+from lt_det.data.datasets.register import register_from_config
 from lt_det.modeling.find_predictors import box_predictors
 
 NAME = "lt_det_registered"

@@ -9,7 +9,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from lt_det.class_stats import ClassStats
 from lt_det.data import statistics
-from lt_det.data.lvis import register_lvis_format
+from lt_det.data.datasets.lvis import register_lvis_format
 from lt_det.data.statistics import class_stats_from_config, compute_class_stats
 
 

@@ -6,7 +6,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from toy_coco import CATEGORY_IDS, write_toy_coco
 
-from lt_det.data.coco import register_coco_format
+from lt_det.data.datasets.coco import register_coco_format
 from lt_det.data.loaders import build_train_loader
 
 NAME = "lt_det_test_masks"

@@ -10,11 +10,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_datas
 from detectron2.utils import logger as detectron2_logger
 from toy_coco import write_toy_coco
 
-from lt_det.data.coco import register_coco_format
+from lt_det.data.cache.mapped_records import are_mapped
+from lt_det.data.datasets.coco import register_coco_format
+from lt_det.data.datasets.usable_records import usable_records
 from lt_det.data.loaders import build_meta_loader, build_test_loader, build_train_loader
-from lt_det.data.mapped_records import are_mapped
 from lt_det.data.statistics import class_stats_from_config, training_dicts
-from lt_det.data.usable_records import usable_records
 
 NAME = "lt_det_test_usable_records"
 

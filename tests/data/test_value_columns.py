@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lt_det.data.value_columns import (
+from lt_det.data.cache.value_columns import (
     MISSING,
     NotRepresentableError,
     Numbers,

@@ -8,10 +8,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import lvis_v1_categories, register_coco_instances
 from toy_coco import write_toy_coco
 
-import lt_det.engine.check_data
-from lt_det.data.coco import register_coco_format
-from lt_det.data.lvis import register_lvis_format
-from lt_det.engine.check_data import check_datasets, check_same_classes
+import lt_det.data.datasets.check
+from lt_det.data.datasets.check import check_datasets, check_same_classes
+from lt_det.data.datasets.coco import register_coco_format
+from lt_det.data.datasets.lvis import register_lvis_format
 from lt_det.engine.run import evaluate
 from lt_det.engine.trainer import LTTrainer
 
@@ -144,9 +144,9 @@ def test_a_file_is_read_only_where_the_classes_are_unknown(register, cfg, monkey
     cfg.DATASETS.TRAIN = (register(TRAIN),)
     cfg.DATASETS.TEST = (register("lt_det_check_val"),)
     reads = []
-    read = lt_det.engine.check_data.read_annotation_file
+    read = lt_det.data.datasets.check.read_annotation_file
     monkeypatch.setattr(
-        lt_det.engine.check_data,
+        lt_det.data.datasets.check,
         "read_annotation_file",
         lambda path: [reads.append(path), read(path)][1],
     )

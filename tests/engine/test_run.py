@@ -12,7 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from two_stages import STATISTICS
 
 from lt_det.class_stats import ClassStats
-from lt_det.data.lvis import register_lvis_format
+from lt_det.data.datasets.lvis import register_lvis_format
 from lt_det.engine.run import config_from_args, evaluate, run_from_args, train
 from lt_det.engine.trainer import LTTrainer
 

@@ -7,7 +7,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from toy_coco import write_toy_coco
 
-from lt_det.data.coco import register_coco_format
+from lt_det.data.datasets.coco import register_coco_format
 from lt_det.evaluation.lvis_evaluator import PREDICTIONS_FILE, LTLVISEvaluator
 
 # `import toy` works however pytest was told to import test files.

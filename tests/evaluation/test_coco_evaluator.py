@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from toy_coco import CATEGORY_IDS, IMAGE_COUNT, SIDE, write_toy_coco
 
-from lt_det.data.coco import register_coco_format
+from lt_det.data.datasets.coco import register_coco_format
 from lt_det.evaluation.bootstrap import average_precision
 from lt_det.evaluation.coco_evaluator import LTCOCOEvaluator
 

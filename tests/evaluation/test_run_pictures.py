@@ -8,7 +8,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 from toy import ToyLVIS
 
-from lt_det.data.lvis import register_lvis_format
+from lt_det.data.datasets.lvis import register_lvis_format
 from lt_det.evaluation.group_evaluator import PREDICTIONS_FILE
 from lt_det.evaluation.report import write_results
 from lt_det.evaluation.run_folder import RunFolder

@@ -7,7 +7,7 @@ from PIL import Image
 from pycocotools import mask as mask_utils
 from toy import ToyLVIS, make_instances
 
-from lt_det.data.lvis import register_lvis_format
+from lt_det.data.datasets.lvis import register_lvis_format
 from lt_det.evaluation.drawing import DrawnObject, PanelPainter, enlargement, montage
 from lt_det.evaluation.lvis_evaluator import PREDICTIONS_FILE, LTLVISEvaluator
 from lt_det.evaluation.visualize import choose_pictures, draw_predictions, read_predictions

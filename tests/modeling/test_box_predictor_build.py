@@ -100,7 +100,7 @@ def test_model_is_built_without_the_training_set(tiny_cfg, tmp_path, caplog):
     """To predict, one needs a checkpoint and no annotations; only training asks for them."""
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
-    from lt_det.data.lvis import register_lvis_format
+    from lt_det.data.datasets.lvis import register_lvis_format
 
     register_lvis_format("lt_det_test_absent", tmp_path / "absent.json", tmp_path)
     try:

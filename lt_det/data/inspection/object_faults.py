@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lt_det.data.fault import Fault, is_number, is_positive
-from lt_det.data.needs import Needs
-from lt_det.data.rle import run_lengths
+from lt_det.data.datasets.rle import run_lengths
+from lt_det.data.inspection.fault import Fault, is_number, is_positive
+from lt_det.data.inspection.requirements import Needs
 
 __all__ = ["box_faults", "is_box", "mask_faults", "normalised_faults", "rle_faults"]
 

@@ -22,10 +22,10 @@ from typing import Any
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import log_first_n
 
-from lt_det.data.column_file import DamagedError
-from lt_det.data.mapped_records import MappedRecords
-from lt_det.data.record_columns import write_records
-from lt_det.data.value_columns import NotRepresentableError
+from lt_det.data.cache.column_file import DamagedError
+from lt_det.data.cache.mapped_records import MappedRecords
+from lt_det.data.cache.record_columns import write_records
+from lt_det.data.cache.value_columns import NotRepresentableError
 from lt_det.utils.cache_folder import cache_folder
 from lt_det.utils.file_digest import file_digest
 from lt_det.utils.garbage import no_garbage_collection

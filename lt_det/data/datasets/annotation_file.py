@@ -18,8 +18,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import log_first_n
 
-from lt_det.data.instances import MalformedError, describe_dropped, instances_of
-from lt_det.data.record_source import RecordSource
+from lt_det.data.datasets.instances import MalformedError, describe_dropped, instances_of
+from lt_det.data.datasets.record_source import RecordSource
 from lt_det.utils.json_file import load_json
 
 __all__ = [
@@ -80,7 +80,7 @@ def standard_records(
 ) -> tuple[list[dict], dict]:
     """Detectron2's standard dicts of a file's content, one an image, sorted by image id.
 
-    What teaches nothing is dropped (:mod:`lt_det.data.instances`).
+    What teaches nothing is dropped (:mod:`lt_det.data.datasets.instances`).
 
     Args:
         content: of :func:`read_annotation_file`.

@@ -8,7 +8,7 @@ import numpy as np
 from tabulate import tabulate
 
 from lt_det.class_stats import GROUP_NAMES
-from lt_det.data.summary import NUM_FILES_CHECKED, DatasetSummary
+from lt_det.data.inspection.summary import NUM_FILES_CHECKED, DatasetSummary
 
 __all__ = ["format_summary"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from lt_det.data.annotation_file import (
+from lt_det.data.datasets.annotation_file import (
     announce_facts,
     class_of,
     contiguous_classes,
@@ -38,7 +38,7 @@ def load_lvis_format(
 ) -> list[dict]:
     """Load an LVIS-format annotation file into Detectron2's standard dicts.
 
-    Dropped, with a warning, is what :mod:`lt_det.data.instances` lists.
+    Dropped, with a warning, is what :mod:`lt_det.data.datasets.instances` lists.
 
     Args:
         json_file: annotation file.

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from lt_det.data.annotation_file import contiguous_classes, read_annotation_file
-from lt_det.data.known_names import near_matches
+from lt_det.data.datasets.annotation_file import contiguous_classes, read_annotation_file
+from lt_det.data.datasets.known_names import near_matches
 
 __all__ = ["check_datasets", "check_same_classes"]
 

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from detectron2.structures import BoxMode
 
-from lt_det.data.column_file import ColumnFile, write_columns
-from lt_det.data.mask_columns import STAND_INS, UNCHECKED, Masks, masks_to_arrays
-from lt_det.data.value_columns import (
+from lt_det.data.cache.column_file import ColumnFile, write_columns
+from lt_det.data.cache.mask_columns import STAND_INS, UNCHECKED, Masks, masks_to_arrays
+from lt_det.data.cache.value_columns import (
     MISSING,
     NotRepresentableError,
     Numbers,

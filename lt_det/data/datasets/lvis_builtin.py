@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import lvis_v0_5_categories, lvis_v1_categories
 
-from lt_det.data.lvis import FEDERATED_LISTS, load_lvis_format
-from lt_det.data.mapped_records import MappedRecords
+from lt_det.data.datasets.lvis import FEDERATED_LISTS, load_lvis_format
+from lt_det.data.cache.mapped_records import MappedRecords
 
 __all__ = ["extend_lvis_metadata", "load_builtin_test_set", "with_contiguous_federated_lists"]
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lt_det.data.column_file import DamagedError
-from lt_det.data.value_columns import (
+from lt_det.data.cache.column_file import DamagedError
+from lt_det.data.cache.value_columns import (
     MISSING,
     NotRepresentableError,
     Numbers,

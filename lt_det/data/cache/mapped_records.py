@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lt_det.data.column_file import DamagedError
-from lt_det.data.record_columns import RecordColumns
+from lt_det.data.cache.column_file import DamagedError
+from lt_det.data.cache.record_columns import RecordColumns
 
 __all__ = ["MappedRecords", "are_mapped", "counting_records", "join_records", "select_records"]
 
@@ -70,7 +70,7 @@ class _LazyRecords(Sequence):
 
 
 class MappedRecords(_LazyRecords):
-    """Records of a file of :func:`lt_det.data.record_columns.write_records`.
+    """Records of a file of :func:`lt_det.data.cache.record_columns.write_records`.
 
     Pickled, it is the file's path: another process maps the same pages.
 

@@ -3,7 +3,7 @@
 The rates change with every step, while loader workers fetch batches ahead. So batch number n is
 always drawn under the rates after step ``n - lag``, however many workers there are, from random
 numbers of its own: the stream needs no state but the rates. The mathematics are in
-:mod:`lt_det.data.meta_sampling`.
+:mod:`lt_det.data.image_distribution`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from detectron2.utils import comm
 from torch.utils.data import Sampler
 
 from lt_det.data.class_lists import ClassLists
-from lt_det.data.meta_sampling import ImageDistribution, score_function_gradient
+from lt_det.data.image_distribution import ImageDistribution, score_function_gradient
 from lt_det.data.stream import Place
 from lt_det.utils.distributed import sum_over_ranks
 from lt_det.utils.seeding import derived_seed

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from detectron2.data import MetadataCatalog, get_detection_dataset_dicts
 from detectron2.data.build import print_instances_class_histogram
 
-from lt_det.data.mapped_records import counting_records, select_records
-from lt_det.data.record_source import dataset_records
+from lt_det.data.cache.mapped_records import counting_records, select_records
+from lt_det.data.datasets.record_source import dataset_records
 
 __all__ = ["usable_records"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from lt_det.data.annotation_file import (
+from lt_det.data.datasets.annotation_file import (
     announce_facts,
     naming_the_file,
     read_annotation_file,
@@ -40,7 +40,7 @@ def load_coco_format(
 
     Sparse category ids, polygons, compressed and uncompressed RLE, crowds (``iscrowd``) and
     pictures without annotations are all kept; dropped, with a warning, is what
-    :mod:`lt_det.data.instances` lists.
+    :mod:`lt_det.data.datasets.instances` lists.
 
     Args:
         json_file: annotation file.

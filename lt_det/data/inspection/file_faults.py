@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lt_det.data.fault import Fault, is_id, is_positive
-from lt_det.data.needs import Needs
-from lt_det.data.object_faults import box_faults, mask_faults, normalised_faults
-from lt_det.data.picture_files import is_picture_file, is_picture_folder
+from lt_det.data.inspection.fault import Fault, is_id, is_positive
+from lt_det.data.inspection.object_faults import box_faults, mask_faults, normalised_faults
+from lt_det.data.inspection.picture_files import is_picture_file, is_picture_folder
+from lt_det.data.inspection.requirements import Needs
 
 __all__ = ["find_faults", "picture_paths"]
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from lt_det.data.coco import register_coco_format
-from lt_det.data.lvis import register_lvis_format
+from lt_det.data.datasets.coco import register_coco_format
+from lt_det.data.datasets.lvis import register_lvis_format
 
 __all__ = ["FORMATS", "register_from_config"]
 

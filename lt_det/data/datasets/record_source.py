@@ -16,9 +16,9 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import lvis as detectron2_lvis
 
-from lt_det.data.column_file import DamagedError
-from lt_det.data.lvis_as_detectron2 import read_lvis_as_detectron2
-from lt_det.data.record_cache import cached_records
+from lt_det.data.cache.column_file import DamagedError
+from lt_det.data.datasets.lvis_as_detectron2 import read_lvis_as_detectron2
+from lt_det.data.cache.record_cache import cached_records
 from lt_det.utils.garbage import no_garbage_collection
 
 __all__ = ["RecordSource", "dataset_records"]

@@ -1,0 +1,1 @@
+"""Read records once, map them into memory from then on."""

@@ -1,0 +1,1 @@
+"""From an annotation file to registered records."""
