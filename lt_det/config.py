@@ -12,7 +12,6 @@ from fvcore.common.registry import Registry
 
 from lt_det.class_stats import check_group_thresholds
 from lt_det.data.datasets.lvis_builtin import extend_lvis_metadata
-from lt_det.data.openmoji import register_all_openmoji
 from lt_det.data.repeat_factors import check_repeat_factors
 from lt_det.data.samplers import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY
 from lt_det.evaluation.backends import check_backend
@@ -25,6 +24,7 @@ from lt_det.modeling.feature_augmentation import (
     FEATURE_AUGMENTATION_REGISTRY,
     FEATURE_AUGMENTATION_SUFFIX,
 )
+from lt_det.openmoji.spec import register_all_openmoji
 from lt_det.registry import hyper_parameters, node_name
 from lt_det.utils.compat import check_detectron2
 

@@ -14,8 +14,8 @@ import lt_det.utils.quiet  # noqa: F401 # isort: skip
 import argparse
 import sys
 
-from lt_det.data.openmoji import PRESETS
-from lt_det.data.openmoji_command import add_spec_arguments, run_from_args
+from lt_det.openmoji.command import add_spec_arguments, run_from_args
+from lt_det.openmoji.spec import PRESETS
 
 
 def main():

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lt_det.data.openmoji import PRESETS, set_name
-from lt_det.data.openmoji_writer import generate
 from lt_det.engine.stop_after import UNFINISHED
+from lt_det.openmoji.spec import PRESETS, set_name
+from lt_det.openmoji.writer import generate
 
 __all__ = ["Size", "Table", "run_from_args"]
 

@@ -15,7 +15,6 @@ from PIL import Image
 
 from lt_det.data.datasets.lvis_builtin import extend_lvis_metadata
 from lt_det.data.datasets.register import register_from_config
-from lt_det.data.openmoji import register_all_openmoji
 from lt_det.evaluation.drawing import DrawnObject, PanelPainter
 from lt_det.evaluation.group_evaluator import PREDICTIONS_FILE
 from lt_det.evaluation.page import Gallery, Picture
@@ -28,6 +27,7 @@ from lt_det.evaluation.visualize import (
     class_of_category,
     read_predictions,
 )
+from lt_det.openmoji.spec import register_all_openmoji
 
 __all__ = ["NoPicturesError", "best_and_worst", "class_galleries"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lt_det.data import openmoji_plan
-from lt_det.data.openmoji import SPLITS
-from lt_det.data.openmoji_writer import generate
+from lt_det.openmoji import plan as openmoji_plan
+from lt_det.openmoji.spec import SPLITS
+from lt_det.openmoji.writer import generate
 
 # `import tiny_openmoji` works however pytest was told to import test files.
 sys.path.insert(0, str(Path(__file__).parent))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from lt_det.data.openmoji import PRESETS, SPLITS, OpenMojiSpec, register_openmoji
+from lt_det.openmoji.spec import PRESETS, SPLITS, OpenMojiSpec, register_openmoji
 
 
 def test_the_lvis_v1_preset_has_the_classes_and_the_imbalance_of_lvis():

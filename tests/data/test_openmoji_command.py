@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lt_det.data.openmoji import PRESETS, OpenMojiSpec
-from lt_det.data.openmoji_command import add_spec_arguments, read_class_counts, run_from_args
+from lt_det.openmoji.command import add_spec_arguments, read_class_counts, run_from_args
+from lt_det.openmoji.spec import PRESETS, OpenMojiSpec
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_openmoji.py"
 
@@ -22,7 +22,7 @@ TOOL = Path(__file__).parents[2] / "tools" / "make_openmoji.py"
 def captured(monkeypatch, tmp_path):
     """Runs the command's logic; returns what `generate` was asked for instead of making it."""
     calls = []
-    module = "lt_det.data.openmoji_command"
+    module = "lt_det.openmoji.command"
     monkeypatch.setattr(f"{module}.generate", lambda *a, **k: calls.append((a, k)) or tmp_path)
     monkeypatch.setattr(f"{module}.split_table", lambda folder: "")
 

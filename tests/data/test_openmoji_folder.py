@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from tiny_openmoji import SPEC, bytes_of
 
-from lt_det.data import openmoji_writer
-from lt_det.data.openmoji_writer import generate
+from lt_det.openmoji import writer as openmoji_writer
+from lt_det.openmoji.writer import generate
 
 
 def test_same_seed_gives_same_bytes_whatever_the_number_of_processes(tiny_set, tmp_path):

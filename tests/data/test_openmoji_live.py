@@ -14,10 +14,10 @@ from tiny_openmoji import SPEC
 from lt_det.config import add_lt_det_config
 from lt_det.data.inspection.file_faults import find_faults
 from lt_det.data.inspection.picture_faults import find_picture_faults
-from lt_det.data.openmoji import PRESETS, SPLITS, OpenMojiSpec, register_openmoji
-from lt_det.data.openmoji_index import LiveSet
-from lt_det.data.openmoji_live import PREFIX
-from lt_det.data.openmoji_writer import generate
+from lt_det.openmoji.index import LiveSet
+from lt_det.openmoji.live import PREFIX
+from lt_det.openmoji.spec import PRESETS, SPLITS, OpenMojiSpec, register_openmoji
+from lt_det.openmoji.writer import generate
 
 SEED = 3
 # Pictures of the size and crowd of `quick`.

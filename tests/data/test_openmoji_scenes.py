@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from lt_det.data import openmoji_scenes
-from lt_det.data.openmoji import OpenMojiSpec
-from lt_det.data.openmoji_scenes import compose
+from lt_det.openmoji import scenes as openmoji_scenes
+from lt_det.openmoji.scenes import compose
+from lt_det.openmoji.spec import OpenMojiSpec
 
 SPEC = OpenMojiSpec(picture_size=80, object_size=(24, 44), min_visible=0.5)
 

@@ -12,7 +12,7 @@ from PIL import Image
 from pycocotools import mask as mask_api
 from tiny_openmoji import SPEC, annotations_of, families_of
 
-from lt_det.data.openmoji_writer import generate
+from lt_det.openmoji.writer import generate
 
 # --- masks ---
 

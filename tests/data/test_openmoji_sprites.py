@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
-from lt_det.data.openmoji import OpenMojiSpec
-from lt_det.data.openmoji_sprites import find_families, load_sprites, sprite_name
+from lt_det.openmoji.spec import OpenMojiSpec
+from lt_det.openmoji.sprites import find_families, load_sprites, sprite_name
 
 
 def greys(*levels):

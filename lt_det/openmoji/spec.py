@@ -192,7 +192,7 @@ def register_openmoji(root: str | Path, prefix: str, live: bool = False) -> None
         root: folder of the data set.
         prefix: of the names.
         live: the pictures are not in the folder, but composed when they are read; see
-            :mod:`lt_det.data.openmoji_live`.
+            :mod:`lt_det.openmoji.live`.
 
     Raises:
         ValueError: if the names are registered already, with another root.
@@ -200,7 +200,7 @@ def register_openmoji(root: str | Path, prefix: str, live: bool = False) -> None
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
     from lt_det.data.datasets.lvis import register_lvis_format
-    from lt_det.data.openmoji_live import PREFIX
+    from lt_det.openmoji.live import PREFIX
 
     root = os.fspath(root)
     image_root = f"{PREFIX}{root}" if live else root

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lt_det.data.openmoji import SPLITS, OpenMojiSpec
-from lt_det.data.openmoji_sprites import find_families, load_sprites
+from lt_det.openmoji.spec import SPLITS, OpenMojiSpec
+from lt_det.openmoji.sprites import find_families, load_sprites
 
 __all__ = ["Catalogue", "Picture", "draw_extra", "draw_ordinary", "draw_train"]
 

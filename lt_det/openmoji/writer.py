@@ -16,18 +16,18 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from lt_det.data.openmoji import SPLITS, OpenMojiSpec
-from lt_det.data.openmoji_index import LiveSet, write_index
-from lt_det.data.openmoji_lvis import ATTRIBUTION, categories, count, lvis_content
-from lt_det.data.openmoji_picture import make_picture
-from lt_det.data.openmoji_plan import (
+from lt_det.openmoji.index import LiveSet, write_index
+from lt_det.openmoji.lvis import ATTRIBUTION, categories, count, lvis_content
+from lt_det.openmoji.picture import make_picture
+from lt_det.openmoji.plan import (
     Catalogue,
     Picture,
     draw_extra,
     draw_ordinary,
     draw_train,
 )
-from lt_det.data.openmoji_sheets import write_contact_sheet, write_family_sheet
+from lt_det.openmoji.sheets import write_contact_sheet, write_family_sheet
+from lt_det.openmoji.spec import SPLITS, OpenMojiSpec
 from lt_det.utils.interrupt import deferred_interrupt
 
 __all__ = ["generate"]
@@ -54,7 +54,7 @@ def generate(
         workers: processes; None is one a core.
         progress: show a progress bar.
         live: leave the pictures out, to be composed when they are read
-            (:mod:`lt_det.data.openmoji_live`); everything else is the same.
+            (:mod:`lt_det.openmoji.live`); everything else is the same.
 
     Returns:
         ``output_dir``.

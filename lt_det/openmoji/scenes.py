@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from lt_det.data.openmoji import OpenMojiSpec
+from lt_det.openmoji.spec import OpenMojiSpec
 
 __all__ = ["compose"]
 

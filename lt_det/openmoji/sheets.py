@@ -11,7 +11,7 @@ import pycocotools.mask
 from PIL import Image, ImageDraw
 
 from lt_det.class_stats import ClassStats
-from lt_det.data.openmoji import SPLITS
+from lt_det.openmoji.spec import SPLITS
 
 __all__ = ["write_contact_sheet", "write_family_sheet"]
 

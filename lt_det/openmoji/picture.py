@@ -8,9 +8,9 @@ import numpy as np
 import pycocotools.mask
 from PIL import Image
 
-from lt_det.data.openmoji import SPLITS, OpenMojiSpec
-from lt_det.data.openmoji_plan import Catalogue, Picture
-from lt_det.data.openmoji_scenes import compose
+from lt_det.openmoji.plan import Catalogue, Picture
+from lt_det.openmoji.scenes import compose
+from lt_det.openmoji.spec import SPLITS, OpenMojiSpec
 
 __all__ = ["leave_one_out", "make_picture", "paint_picture"]
 

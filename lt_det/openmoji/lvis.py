@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lt_det.class_stats import ClassStats
-from lt_det.data.openmoji_plan import Catalogue
-from lt_det.data.openmoji_sprites import sprite_name
+from lt_det.openmoji.plan import Catalogue
+from lt_det.openmoji.sprites import sprite_name
 
 __all__ = ["ATTRIBUTION", "categories", "count", "lvis_content"]
 

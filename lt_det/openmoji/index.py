@@ -9,10 +9,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from lt_det.data.openmoji import OpenMojiSpec
-from lt_det.data.openmoji_picture import paint_picture
-from lt_det.data.openmoji_plan import Catalogue, Picture
-from lt_det.data.openmoji_sprites import draw_sprite
+from lt_det.openmoji.picture import paint_picture
+from lt_det.openmoji.plan import Catalogue, Picture
+from lt_det.openmoji.spec import OpenMojiSpec
+from lt_det.openmoji.sprites import draw_sprite
 
 __all__ = ["INDEX", "LiveSet", "write_index"]
 

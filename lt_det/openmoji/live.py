@@ -26,7 +26,7 @@ from typing import IO
 from detectron2.utils.file_io import PathManager
 from iopath.common.file_io import PathHandler
 
-from lt_det.data.openmoji_index import INDEX, LiveSet
+from lt_det.openmoji.index import INDEX, LiveSet
 
 __all__ = ["PREFIX"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from tabulate import tabulate
 
 from lt_det.class_stats import GROUP_NAMES, ClassStats
-from lt_det.data.openmoji import PRESETS, SPLITS, OpenMojiSpec, default_folder, set_name
-from lt_det.data.openmoji_writer import generate
+from lt_det.openmoji.spec import PRESETS, SPLITS, OpenMojiSpec, default_folder, set_name
+from lt_det.openmoji.writer import generate
 
 __all__ = ["add_spec_arguments", "read_class_counts", "run_from_args"]
 

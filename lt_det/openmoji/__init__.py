@@ -1,0 +1,1 @@
+"""The generated long-tailed data set of OpenMoji drawings."""
