@@ -37,7 +37,8 @@ setup(
     # detectron2, torch and torchvision are needed but deliberately absent, as in Detectron2's own
     # setup.py. Detectron2 is not on PyPI under its name. torch, torchvision and a compiled
     # Detectron2 only work as a matching set: letting pip choose or upgrade one of them breaks an
-    # environment that worked. lt_det.utils.compat says what to do when one is missing or does not fit.
+    # environment that worked. lt_det.utils.compat says what to do when one is missing or does not
+    # fit.
     install_requires=[
         "fvcore",
         "iopath",

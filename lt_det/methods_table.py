@@ -17,9 +17,9 @@ from lt_det.engine.meta_methods import MetaReweighter, MetaSampler
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY
 from lt_det.method_card import MethodCard
 from lt_det.modeling.build import LOSS_SUFFIX
-from lt_det.modeling.calibration import CALIBRATION_REGISTRY, CALIBRATION_SUFFIX
-from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX
-from lt_det.modeling.feature_augmentation import (
+from lt_det.modeling.calibrations.base import CALIBRATION_REGISTRY, CALIBRATION_SUFFIX
+from lt_det.modeling.classifiers.base import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX
+from lt_det.modeling.feature_augmentations.base import (
     FEATURE_AUGMENTATION_REGISTRY,
     FEATURE_AUGMENTATION_SUFFIX,
 )

@@ -20,7 +20,7 @@ __all__ = ["hyper_parameters", "kwargs_from_node", "lookup", "node_name", "regis
 
 
 def registered_below(package: str, path: Iterable[str], *registries: Registry) -> dict[str, type]:
-    """Import every module of a package, so that a method is one file that nothing names.
+    """Import every module below a package, so that a method is one file that nothing names.
 
     Args:
         package: its name, the ``__name__`` of the caller.
@@ -30,8 +30,8 @@ def registered_below(package: str, path: Iterable[str], *registries: Registry) -
     Returns:
         name -> class of what the package's own modules registered, to be exported by it.
     """
-    for module in pkgutil.iter_modules(path):
-        importlib.import_module(f"{package}.{module.name}")
+    for module in pkgutil.walk_packages(path, f"{package}."):
+        importlib.import_module(module.name)
     entries = (entry for registry in registries for entry in registry)
     return {name: cls for name, cls in entries if cls.__module__.startswith(f"{package}.")}
 

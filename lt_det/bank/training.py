@@ -30,7 +30,7 @@ from lt_det.engine.feature_adaptation import adapt, adapting_predictors, period_
 from lt_det.engine.freeze import freeze_parameters
 from lt_det.engine.meta_trainer import build_meta_step
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
-from lt_det.modeling.feature_augmentation import augmented_loss
+from lt_det.modeling.feature_augmentations.base import augmented_loss
 from lt_det.modeling.find_predictors import only_predictor
 from lt_det.modeling.roi_recorder import RoIs
 from lt_det.utils.seeding import seed_everything

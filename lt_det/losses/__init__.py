@@ -4,8 +4,8 @@ Importing this package registers every loss. It needs torch and fvcore only.
 """
 
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
-from lt_det.losses.sigmoid import SigmoidLoss
-from lt_det.losses.softmax import SoftmaxLoss
+from lt_det.losses.sigmoid.plain import SigmoidLoss
+from lt_det.losses.softmax.plain import SoftmaxLoss
 from lt_det.registry import registered_below
 
 # The two that others are built on are there before the rest is imported.

@@ -9,8 +9,8 @@ import torch
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.prior import counts_above_zero
 from lt_det.losses.row_weights import RowWeighted
-from lt_det.losses.sigmoid import SigmoidLoss
-from lt_det.losses.softmax import SoftmaxLoss
+from lt_det.losses.sigmoid.plain import SigmoidLoss
+from lt_det.losses.softmax.plain import SoftmaxLoss
 from lt_det.method_card import MethodCard
 
 __all__ = ["ClassBalanced", "ClassBalancedSigmoidLoss", "ClassBalancedSoftmaxLoss"]

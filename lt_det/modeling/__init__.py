@@ -1,9 +1,9 @@
 """Box heads. Importing this package registers the ROI heads, their parts and calibrations."""
 
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
-from lt_det.modeling.calibration import CALIBRATION_REGISTRY, BoxCalibration
-from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY, LinearClassifier
-from lt_det.modeling.feature_augmentation import (
+from lt_det.modeling.calibrations.base import CALIBRATION_REGISTRY, BoxCalibration
+from lt_det.modeling.classifiers.base import CLASSIFIER_REGISTRY, LinearClassifier
+from lt_det.modeling.feature_augmentations.base import (
     FEATURE_AUGMENTATION_REGISTRY,
     AugmentedRows,
     FeatureAugmentation,

@@ -23,9 +23,13 @@ from lt_det.modeling.build import (
     build_feature_augmentation,
     check_no_stock_loss,
 )
-from lt_det.modeling.calibration import BoxCalibration, build_calibration
-from lt_det.modeling.classifiers import LinearClassifier
-from lt_det.modeling.feature_augmentation import FeatureAugmentation, augmented_loss, keep_features
+from lt_det.modeling.calibrations.base import BoxCalibration, build_calibration
+from lt_det.modeling.classifiers.base import LinearClassifier
+from lt_det.modeling.feature_augmentations.base import (
+    FeatureAugmentation,
+    augmented_loss,
+    keep_features,
+)
 from lt_det.modeling.verified import of_rois
 from lt_det.utils.distributed import sum_over_ranks, world_size
 

@@ -10,8 +10,8 @@ from torch import nn
 from lt_det.class_stats import ClassStats
 from lt_det.data.statistics import class_stats_from_config
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
-from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX
-from lt_det.modeling.feature_augmentation import (
+from lt_det.modeling.classifiers.base import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX
+from lt_det.modeling.feature_augmentations.base import (
     FEATURE_AUGMENTATION_REGISTRY,
     FEATURE_AUGMENTATION_SUFFIX,
     FeatureAugmentation,

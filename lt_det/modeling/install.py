@@ -17,8 +17,8 @@ from lt_det.modeling.build import (
     build_classifier,
     build_feature_augmentation,
 )
-from lt_det.modeling.calibration import BoxCalibration, build_calibration
-from lt_det.modeling.feature_augmentation import FeatureAugmentation
+from lt_det.modeling.calibrations.base import BoxCalibration, build_calibration
+from lt_det.modeling.feature_augmentations.base import FeatureAugmentation
 from lt_det.modeling.verified import read_verified_lists
 
 __all__ = ["install_box_predictor"]

@@ -20,7 +20,7 @@ from lt_det.engine.meta import (
     trainable_parameters,
 )
 from lt_det.losses import BalancedSoftmaxLoss, BoxClsLoss
-from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY
+from lt_det.modeling.classifiers.base import CLASSIFIER_REGISTRY
 
 K, D, M = 4, 5, 10
 LR = 0.3

@@ -19,7 +19,7 @@ from lt_det.engine.class_rates import (
     sum_by_index,
 )
 from lt_det.engine.look_ahead import LookAhead
-from lt_det.modeling.classifiers import CosineClassifier, LinearClassifier
+from lt_det.modeling.classifiers.base import CosineClassifier, LinearClassifier
 
 # Class 3 has no RoI.
 LABELS = torch.tensor([0, K, 1, 0, 2, K, 0, 1, K])

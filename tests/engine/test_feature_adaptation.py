@@ -21,7 +21,7 @@ from lt_det.engine.feature_adaptation import FeatureAdaptation, adapt
 from lt_det.engine.trainer import LTTrainer
 from lt_det.losses import DropLoss, SigmoidLoss, SoftmaxLoss
 from lt_det.modeling import FASAAugmentation, FeatureMemoryAugmentation
-from lt_det.modeling.feature_augmentation import FeatureAugmentation
+from lt_det.modeling.feature_augmentations.base import FeatureAugmentation
 from lt_det.modeling.roi_recorder import RoIs
 from lt_det.utils.distributed import sum_over_ranks, world_size
 

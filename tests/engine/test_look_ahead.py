@@ -8,7 +8,7 @@ from bilevel import ADAMW_EPS, LR, OPTIONS, K, make_optimizer, make_stage
 
 from lt_det.engine.look_ahead import GradientClip, LookAhead
 from lt_det.losses import BalancedSoftmaxLoss
-from lt_det.modeling.classifiers import CosineClassifier, LinearClassifier
+from lt_det.modeling.classifiers.base import CosineClassifier, LinearClassifier
 
 every_option = pytest.mark.parametrize("option", OPTIONS)
 SGD_OPTIONS = [name for name, option in OPTIONS.items() if not option.adamw and not option.clip]

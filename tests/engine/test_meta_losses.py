@@ -17,7 +17,7 @@ from lt_det.losses import (
     SigmoidLoss,
     SoftmaxLoss,
 )
-from lt_det.modeling.classifiers import LinearClassifier
+from lt_det.modeling.classifiers.base import LinearClassifier
 
 
 def stage_of(cls, class_stats):

@@ -22,7 +22,7 @@ from lt_det.engine.meta import (
     trainable_parameters,
 )
 from lt_det.losses import BalancedSoftmaxLoss, SoftmaxLoss
-from lt_det.modeling.classifiers import CosineClassifier, LinearClassifier
+from lt_det.modeling.classifiers.base import CosineClassifier, LinearClassifier
 
 every_loss = pytest.mark.parametrize("cls", LOSSES, ids=lambda cls: cls.__name__)
 

@@ -143,7 +143,7 @@ def test_means_are_over_the_rois_of_all_ranks(loss, monkeypatch):
     gt_classes = torch.arange(21) % (K + 1)
     together, sums = draw(loss, gt_classes), []
     ranks = [slice(0, 7), slice(7, None)]
-    name = "lt_det.losses.balanced_group_softmax.sum_over_ranks"
+    name = "lt_det.losses.softmax.balanced_group_softmax.sum_over_ranks"
     monkeypatch.setattr(name, lambda t: sums.append(t) or t)
     for rows in ranks:
         draw(loss, gt_classes[rows])

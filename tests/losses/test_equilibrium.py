@@ -86,7 +86,7 @@ def test_ranks_together_see_what_one_process_sees(monkeypatch):
     together, sums = EquilibriumLoss(4, per_roi=True), []
     together.update_state(logits, gt_classes)
     ranks = [slice(0, 3), slice(3, None)]
-    name = "lt_det.losses.equilibrium.sum_over_ranks"
+    name = "lt_det.losses.softmax.equilibrium.sum_over_ranks"
     monkeypatch.setattr(name, lambda t: sums.append(t) or t)
     for rows in ranks:
         EquilibriumLoss(4, per_roi=True).update_state(logits[rows], gt_classes[rows])

@@ -12,7 +12,7 @@ from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 
 from lt_det.class_stats import ClassStats
 from lt_det.losses import EQLLoss, FederatedLoss, SigmoidLoss
-from lt_det.losses.federated_classes import draw_federated_classes
+from lt_det.losses.sigmoid.federated_classes import draw_federated_classes
 
 # Probabilities 3/4, 1/2 and 1/2.
 LOGITS = torch.tensor([[math.log(3), 0.0, 0.0]], dtype=torch.float64)

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from lt_det.losses.gradient_sums import GradientSums
+from lt_det.losses.sigmoid.gradient_sums import GradientSums
 
 
 def test_ratio_by_hand():

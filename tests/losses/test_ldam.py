@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from lt_det.class_stats import ClassStats
 from lt_det.losses import LDAMLoss, SoftmaxLoss
-from lt_det.modeling.classifiers import CosineClassifier
+from lt_det.modeling.classifiers.base import CosineClassifier
 
 # Fourth roots 10, 2 and 1.
 COUNTS = np.array([10_000.0, 16.0, 1.0])

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lt_det.losses.links import LINKS, GumbelLink, SigmoidLink
+from lt_det.losses.sigmoid.links import LINKS, GumbelLink, SigmoidLink
 
 every_link = pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
 LOGITS = torch.linspace(-3.9, 9.9, 24, dtype=torch.float64)

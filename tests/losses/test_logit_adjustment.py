@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from lt_det.class_stats import ClassStats
 from lt_det.losses import BalancedSoftmaxLoss, LogitAdjustmentLoss, SoftmaxLoss
-from lt_det.modeling.prior_calibration import LogitAdjustmentCalibration
+from lt_det.modeling.calibrations.prior_calibration import LogitAdjustmentCalibration
 
 COUNTS = np.array([6.0, 3.0, 1.0])
 STATS = ClassStats(3, 20, COUNTS, COUNTS)

@@ -5,7 +5,7 @@ import string
 import numpy as np
 import pytest
 
-from lt_det.modeling.affinity_propagation import affinity_propagation
+from lt_det.modeling.feature_augmentations.affinity_propagation import affinity_propagation
 
 DIGITS = string.digits + string.ascii_letters
 # By (seed, sign): AffinityPropagation(affinity="precomputed", random_state=1), scikit-learn 1.9.1.

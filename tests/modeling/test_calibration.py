@@ -11,7 +11,7 @@ from toy_predictor import D, K, predictor_of, proposals_of
 from lt_det.config import add_lt_det_config
 from lt_det.losses import BalancedGroupSoftmaxLoss, SoftmaxLoss
 from lt_det.modeling import CALIBRATION_REGISTRY, BoxCalibration, NorCalCalibration
-from lt_det.modeling.calibration import build_calibration
+from lt_det.modeling.calibrations.base import build_calibration
 
 
 def proposals():

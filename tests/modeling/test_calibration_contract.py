@@ -14,7 +14,7 @@ from lt_det.class_stats import ClassStats
 from lt_det.config import add_lt_det_config
 from lt_det.losses import BalancedGroupSoftmaxLoss, BoxClsLoss, SigmoidLoss, SoftmaxLoss
 from lt_det.modeling import LinearClassifier
-from lt_det.modeling.calibration import build_calibration
+from lt_det.modeling.calibrations.base import build_calibration
 from lt_det.registry import hyper_parameters, node_name
 
 # A setting that leaves the classifier as it is.

@@ -12,7 +12,7 @@ from torch import nn
 from lt_det.config import add_lt_det_config
 from lt_det.losses import SoftmaxLoss
 from lt_det.modeling.build import build_classifier
-from lt_det.modeling.classifiers import CLASSIFIER_REGISTRY, CosineClassifier, LinearClassifier
+from lt_det.modeling.classifiers.base import CLASSIFIER_REGISTRY, CosineClassifier, LinearClassifier
 from lt_det.registry import hyper_parameters, node_name
 
 CLASSIFIERS = own(CLASSIFIER_REGISTRY)

@@ -9,7 +9,7 @@ from toy_augmentations import LABELS, D, K, predictor_of, proposals_of, run
 
 from lt_det.config import add_lt_det_config, check_config
 from lt_det.losses import SigmoidLoss, SoftmaxLoss
-from lt_det.modeling.feature_augmentation import AugmentedRows, FeatureAugmentation
+from lt_det.modeling.feature_augmentations.base import AugmentedRows, FeatureAugmentation
 from lt_det.modeling.find_predictors import box_predictors
 
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
-from lt_det.losses.federated_classes import draw_federated_classes
-from lt_det.losses.links import LINKS
 from lt_det.losses.shift import ShiftedLoss
+from lt_det.losses.sigmoid.federated_classes import draw_federated_classes
+from lt_det.losses.sigmoid.links import LINKS
 from lt_det.method_card import MethodCard
 
 __all__ = ["SigmoidLoss"]
@@ -41,7 +41,7 @@ class SigmoidLoss(ShiftedLoss):
         objectness: "" for none; "train" for a last column that learns whether a RoI is background
             and is dropped at test; "product" for one that counts at test,
             p_j = g(z_j) (1 - g(z_background)).
-        link: g, "sigmoid" or "gumbel" (:class:`lt_det.losses.links.GumbelLink`).
+        link: g, "sigmoid" or "gumbel" (:class:`lt_det.losses.sigmoid.links.GumbelLink`).
         federated_classes: if above 0, a batch (of each process) trains the classes it contains and
             as many others, drawn at random, as make up this number; see :class:`FederatedLoss`.
         federated_power: they are drawn ~ image_count^power.

@@ -7,8 +7,8 @@ import math
 import torch
 
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
-from lt_det.losses.links import LINKS
-from lt_det.losses.sigmoid import SigmoidLoss
+from lt_det.losses.sigmoid.links import LINKS
+from lt_det.losses.sigmoid.plain import SigmoidLoss
 from lt_det.method_card import MethodCard
 
 __all__ = ["FocalLoss"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lt_det.modeling.classifiers import LinearClassifier
+from lt_det.modeling.classifiers.base import LinearClassifier
 
 __all__ = ["ForegroundMapClassifier"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from lt_det.method_card import MethodCard
-from lt_det.modeling.feature_augmentation import (
+from lt_det.modeling.feature_augmentations.base import (
     FEATURE_AUGMENTATION_REGISTRY,
     AugmentedRows,
     FeatureAugmentation,

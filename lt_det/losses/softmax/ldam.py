@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.class_balanced import ClassBalanced
 from lt_det.losses.prior import counts_above_zero
-from lt_det.losses.softmax import SoftmaxLoss
+from lt_det.losses.softmax.plain import SoftmaxLoss
 from lt_det.method_card import MethodCard
 
 __all__ = ["LDAMLoss"]

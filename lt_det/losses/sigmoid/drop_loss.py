@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
-from lt_det.losses.eql import EQLLoss
+from lt_det.losses.sigmoid.eql import EQLLoss
 from lt_det.method_card import MethodCard
 from lt_det.utils.distributed import sum_over_ranks
 
@@ -21,8 +21,8 @@ class DropLoss(EQLLoss):
     nothing is dropped. Elements are drawn independently. rho is that of all processes; the released
     code takes each one's own.
 
-    With ``link="gumbel"`` this is GOL (:class:`lt_det.losses.links.GumbelLink`), whose classifier
-    starts at a bias of -2, ``prior_prob`` exp(-exp(2)) = 0.000618, and at equal weights of 0.001.
+    With ``link="gumbel"`` this is GOL (:class:`lt_det.losses.sigmoid.links.GumbelLink`), whose
+    classifier starts at a bias of -2, ``prior_prob`` exp(-exp(2)) = 0.000618, and at equal weights of 0.001.
 
     Args:
         num_classes: see :class:`BoxClsLoss`.

@@ -9,8 +9,8 @@ import torch
 from lt_det.losses.base import ClassStatsBuffers
 from lt_det.losses.prior import counts_above_zero
 from lt_det.method_card import MethodCard
-from lt_det.modeling.affinity_propagation import affinity_propagation
-from lt_det.modeling.feature_augmentation import (
+from lt_det.modeling.feature_augmentations.affinity_propagation import affinity_propagation
+from lt_det.modeling.feature_augmentations.base import (
     FEATURE_AUGMENTATION_REGISTRY,
     AugmentedRows,
     FeatureAugmentation,

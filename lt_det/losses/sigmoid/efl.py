@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
-from lt_det.losses.focal import FocalLoss
-from lt_det.losses.gradient_sums import GradientSums
-from lt_det.losses.links import LINKS
+from lt_det.losses.sigmoid.focal import FocalLoss
+from lt_det.losses.sigmoid.gradient_sums import GradientSums
+from lt_det.losses.sigmoid.links import LINKS
 from lt_det.method_card import MethodCard
 
 __all__ = ["EFLLoss"]

@@ -1,0 +1,1 @@
+"""Losses of one sigmoid a class, one paper a file."""

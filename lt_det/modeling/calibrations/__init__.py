@@ -1,0 +1,1 @@
+"""Post-hoc calibrations, one paper a file."""

@@ -1,0 +1,1 @@
+"""Feature augmentations, one paper a file."""
