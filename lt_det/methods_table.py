@@ -13,7 +13,7 @@ from fvcore.common.registry import Registry
 from lt_det.config import add_lt_det_config
 from lt_det.data.repeat_factors import INSTANCE_AWARE_CARD, REPEAT_CAP_CARD, REPEAT_FACTOR_CARD
 from lt_det.data.samplers import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY
-from lt_det.engine.meta_methods import MetaReweighter, MetaSampler
+from lt_det.engine.bilevel.methods import MetaReweighter, MetaSampler
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY
 from lt_det.method_card import MethodCard
 from lt_det.modeling.build import LOSS_SUFFIX

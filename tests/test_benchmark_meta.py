@@ -7,8 +7,8 @@ import torch
 
 from lt_det.benchmarks import head, meta, meta_sides, meta_streams, run_benchmark
 from lt_det.benchmarks.three_forwards import RateOutputLayers, ThreeForwards
-from lt_det.engine.meta_methods import MetaReweighter
-from lt_det.engine.meta_step import MetaStep
+from lt_det.engine.bilevel.methods import MetaReweighter
+from lt_det.engine.bilevel.step import MetaStep
 from lt_det.losses import BalancedSoftmaxLoss
 from lt_det.modeling.roi_recorder import RoIs
 

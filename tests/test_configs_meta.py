@@ -8,7 +8,7 @@ import yaml
 from shipped_configs import LVIS, META, ROOT, build, load
 
 from lt_det.data.loaders import build_batch_plan
-from lt_det.engine.meta_trainer import build_meta_step
+from lt_det.engine.bilevel.trainer import build_meta_step
 from lt_det.engine.trainer import LTTrainer
 
 # The outer loss, whether weights have a mean of 1 (the Meta Sampler has none), and Adam's rate.

@@ -59,8 +59,8 @@ def _write_program(path: Path, body: str) -> str:
         "lt_det.losses",
         "lt_det.class_stats",
         "lt_det.data.image_distribution",
-        "lt_det.engine.class_rates",
-        "lt_det.engine.meta",
+        "lt_det.engine.bilevel.class_rates",
+        "lt_det.engine.bilevel.hypergradient",
     ],
 )
 def test_pure_modules_import_neither_detectron2_nor_torchvision(module):

@@ -12,7 +12,7 @@ import sys
 
 from detectron2.utils.logger import setup_logger
 
-from lt_det.engine.demo import run_from_args
+from lt_det.predict import run_from_args
 
 
 def main(argv=None) -> int:

@@ -25,10 +25,10 @@ from lt_det.data.held_out import split_held_out
 from lt_det.data.loaders import build_batch_plan, build_meta_plan
 from lt_det.data.meta_plan import MetaBatchPlan
 from lt_det.data.stream import BatchPlan
-from lt_det.engine.class_rates_report import ClassRatesReport
+from lt_det.engine.bilevel.report import ClassRatesReport
+from lt_det.engine.bilevel.trainer import build_meta_step
 from lt_det.engine.feature_adaptation import adapt, adapting_predictors, period_of
 from lt_det.engine.freeze import freeze_parameters
-from lt_det.engine.meta_trainer import build_meta_step
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
 from lt_det.modeling.feature_augmentations.base import augmented_loss
 from lt_det.modeling.find_predictors import only_predictor

@@ -20,8 +20,8 @@ from lt_det.benchmarks.head import LVIS_CLASSES, long_tailed_stats
 from lt_det.benchmarks.three_forwards import RateOutputLayers, ThreeForwards
 from lt_det.config import add_lt_det_config
 from lt_det.engine.autocast_trainer import AutocastTrainer
+from lt_det.engine.bilevel.trainer import MetaTrainer, build_meta_step
 from lt_det.engine.freeze import FrozenModulesInEval, FrozenProposals, freeze_parameters
-from lt_det.engine.meta_trainer import MetaTrainer, build_meta_step
 from lt_det.losses import BalancedSoftmaxLoss
 from lt_det.modeling.install import install_box_predictor
 

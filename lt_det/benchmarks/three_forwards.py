@@ -17,7 +17,7 @@ from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from detectron2.structures import Instances
 from torch import nn
 
-from lt_det.engine.class_rates import foreground_count, roi_weights
+from lt_det.engine.bilevel.class_rates import foreground_count, roi_weights
 from lt_det.losses import BoxClsLoss
 from lt_det.modeling.accuracy import log_accuracy
 

@@ -24,15 +24,15 @@ from lt_det.data.datasets.register import register_from_config
 from lt_det.data.loaders import build_meta_loader, build_test_loader, build_train_loader
 from lt_det.data.statistics import check_num_classes, class_stats_from_config
 from lt_det.engine.autocast_trainer import AutocastTrainer
+from lt_det.engine.bilevel.report import ClassRatesReport
+from lt_det.engine.bilevel.trainer import MetaTrainer, build_meta_step
 from lt_det.engine.check_start import check_box_predictors, check_device
 from lt_det.engine.checkpoint import LTCheckpointer
-from lt_det.engine.class_rates_report import ClassRatesReport
 from lt_det.engine.feature_adaptation import FeatureAdaptation, adapting_predictors
 from lt_det.engine.fingerprint import fingerprint, warn_of_differences
 from lt_det.engine.finite import save_on_failure
 from lt_det.engine.freeze import FrozenModulesInEval, FrozenProposals, freeze_parameters
 from lt_det.engine.gradient_ratio import GradientRatio
-from lt_det.engine.meta_trainer import MetaTrainer, build_meta_step
 from lt_det.evaluation.evaluators import EVALUATORS
 from lt_det.evaluation.metric_options import MetricOptions
 from lt_det.modeling.find_predictors import box_predictors

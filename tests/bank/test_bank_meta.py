@@ -10,8 +10,8 @@ from detectron2.utils.events import EventStorage
 from lt_det.bank.rois import build_feature_bank
 from lt_det.bank.training import prepare_classifier, train_classifier
 from lt_det.data.statistics import training_dicts
+from lt_det.engine.bilevel.trainer import build_meta_step
 from lt_det.engine.checkpoint import LTCheckpointer
-from lt_det.engine.meta_trainer import build_meta_step
 from lt_det.modeling.roi_recorder import RoIs
 
 pytestmark = pytest.mark.integration

@@ -10,8 +10,7 @@ from detectron2.config import get_cfg
 from detectron2.solver import build_optimizer
 from torch import nn
 
-from lt_det.engine.look_ahead import GradientClip, LookAhead
-from lt_det.engine.meta import (
+from lt_det.engine.bilevel.hypergradient import (
     classifier_gradient,
     classifier_logits,
     loss_and_gradient,
@@ -19,6 +18,7 @@ from lt_det.engine.meta import (
     roi_hypergradient,
     trainable_parameters,
 )
+from lt_det.engine.bilevel.look_ahead import GradientClip, LookAhead
 from lt_det.losses import BalancedSoftmaxLoss, BoxClsLoss
 from lt_det.modeling.classifiers.base import CLASSIFIER_REGISTRY
 

@@ -9,7 +9,7 @@ from bilevel import OPTIONS, K, hypergradients, make_optimizer, make_stage
 from bilevel_oracles import outer_loss_by_graph, relative_error
 from contract import LOSSES
 
-from lt_det.engine.class_rates import (
+from lt_det.engine.bilevel.class_rates import (
     class_weights,
     foreground_count,
     rate_gradient,
@@ -18,7 +18,7 @@ from lt_det.engine.class_rates import (
     sum_by_class,
     sum_by_index,
 )
-from lt_det.engine.look_ahead import LookAhead
+from lt_det.engine.bilevel.look_ahead import LookAhead
 from lt_det.modeling.classifiers.base import CosineClassifier, LinearClassifier
 
 # Class 3 has no RoI.

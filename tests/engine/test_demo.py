@@ -11,7 +11,7 @@ from detectron2.modeling import build_model
 from PIL import Image
 from tool_modules import load_tool
 
-from lt_det.engine.demo import Predictor, find_pictures
+from lt_det.predict import Predictor, find_pictures
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from bilevel import ADAMW_EPS, LR, OPTIONS, K, make_optimizer, make_stage
 
-from lt_det.engine.look_ahead import GradientClip, LookAhead
+from lt_det.engine.bilevel.look_ahead import GradientClip, LookAhead
 from lt_det.losses import BalancedSoftmaxLoss
 from lt_det.modeling.classifiers.base import CosineClassifier, LinearClassifier
 

@@ -12,8 +12,8 @@ from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.utils.events import EventStorage
 
 from lt_det.data.meta_plan import GroupedImages, MetaBatchPlan
-from lt_det.engine.meta_methods import MetaSampler
-from lt_det.engine.meta_step import MetaStep
+from lt_det.engine.bilevel.methods import MetaSampler
+from lt_det.engine.bilevel.step import MetaStep
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
 from lt_det.modeling.roi_recorder import RoIs
 

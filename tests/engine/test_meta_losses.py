@@ -8,7 +8,7 @@ from bilevel import hypergradients as all_hypergradients
 from bilevel_oracles import by_autograd, relative_error
 from contract import every_variant
 
-from lt_det.engine.meta import outer_gradient
+from lt_det.engine.bilevel.hypergradient import outer_gradient
 from lt_det.losses import (
     BalancedGroupSoftmaxLoss,
     BalancedSigmoidLoss,

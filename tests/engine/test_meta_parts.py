@@ -12,8 +12,7 @@ from bilevel_oracles import by_autograd, relative_error
 from contract import LOSSES, every_variant
 from torch import nn
 
-from lt_det.engine.look_ahead import LookAhead
-from lt_det.engine.meta import (
+from lt_det.engine.bilevel.hypergradient import (
     classifier_gradient,
     classifier_logits,
     loss_and_gradient,
@@ -21,6 +20,7 @@ from lt_det.engine.meta import (
     roi_hypergradient,
     trainable_parameters,
 )
+from lt_det.engine.bilevel.look_ahead import LookAhead
 from lt_det.losses import BalancedSoftmaxLoss, SoftmaxLoss
 from lt_det.modeling.classifiers.base import CosineClassifier, LinearClassifier
 

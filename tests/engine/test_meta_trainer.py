@@ -10,7 +10,7 @@ from detectron2.utils.env import seed_all_rng
 from two_processes import assert_close, in_two_processes, losses, train_rank
 from two_processes import train as train_and_keep_losses
 
-from lt_det.engine.meta_trainer import MetaTrainer
+from lt_det.engine.bilevel.trainer import MetaTrainer
 from lt_det.engine.trainer import LTTrainer
 
 pytestmark = pytest.mark.integration

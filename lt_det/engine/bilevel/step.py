@@ -3,7 +3,7 @@
 Ren et al., "Balanced Meta-Softmax for Long-Tailed Visual Recognition", NeurIPS 2020, section 3.2:
 look one step ahead on the training batch, see what the classifier would then lose on a
 class-balanced meta batch, and move the class rates accordingly; then take the step. The mathematics
-are in :mod:`lt_det.engine.meta`.
+are in :mod:`lt_det.engine.bilevel.hypergradient`.
 
 Differences from the released detector code: the hypergradient without an unrolled graph, two
 passes through the detector in place of three (the look-ahead and the real step see the same RoIs),
@@ -17,9 +17,8 @@ from dataclasses import dataclass
 
 import torch
 
-from lt_det.engine.class_rates import rescale_hypergradient
-from lt_det.engine.look_ahead import GradientClip, LookAhead
-from lt_det.engine.meta import (
+from lt_det.engine.bilevel.class_rates import rescale_hypergradient
+from lt_det.engine.bilevel.hypergradient import (
     classifier_gradient,
     classifier_logits,
     loss_and_gradient,
@@ -27,7 +26,8 @@ from lt_det.engine.meta import (
     roi_hypergradient,
     trainable_parameters,
 )
-from lt_det.engine.meta_methods import RateMethod
+from lt_det.engine.bilevel.look_ahead import GradientClip, LookAhead
+from lt_det.engine.bilevel.methods import RateMethod
 from lt_det.modeling.accuracy import log_accuracy
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
 from lt_det.modeling.roi_recorder import RoIs
@@ -62,8 +62,8 @@ class MetaStep:
         optimizer: of the classifiers; SGD or AdamW.
         method: what the rates do.
         base_lr: Adam's, on phi.
-        outer_loss: "plain" or "balanced", see :func:`lt_det.engine.meta.outer_gradient`.
-        rescale: see :func:`lt_det.engine.class_rates.rescale_hypergradient`.
+        outer_loss: "plain" or "balanced", see :func:`lt_det.engine.bilevel.hypergradient.outer_gradient`.
+        rescale: see :func:`lt_det.engine.bilevel.class_rates.rescale_hypergradient`.
         clip: what ``optimizer`` clips gradients by.
 
     Raises:

@@ -8,8 +8,8 @@ from typing import Protocol
 import torch
 
 from lt_det.data.meta_plan import MetaBatchPlan
-from lt_det.engine import class_rates
-from lt_det.engine.class_rates import foreground_count, sum_by_class, sum_by_index
+from lt_det.engine.bilevel import class_rates
+from lt_det.engine.bilevel.class_rates import foreground_count, sum_by_class, sum_by_index
 from lt_det.method_card import MethodCard
 from lt_det.modeling.roi_recorder import RoIs
 from lt_det.utils.distributed import sum_over_ranks
@@ -45,7 +45,7 @@ class MetaReweighter:
     Args:
         num_classes: K.
         normalized: scale the weights to a mean of 1 over the batch's foreground, as released; or
-            not, as in the paper. See :mod:`lt_det.engine.class_rates`.
+            not, as in the paper. See :mod:`lt_det.engine.bilevel.class_rates`.
     """
 
     CARD = MethodCard(

@@ -14,10 +14,10 @@ from torch import nn
 from lt_det.data.meta_plan import MetaBatchPlan
 from lt_det.data.stream import ResumableLoader
 from lt_det.engine.autocast_trainer import AutocastTrainer
+from lt_det.engine.bilevel.look_ahead import GradientClip
+from lt_det.engine.bilevel.methods import MetaReweighter, MetaSampler
+from lt_det.engine.bilevel.step import MetaStep
 from lt_det.engine.finite import check_finite
-from lt_det.engine.look_ahead import GradientClip
-from lt_det.engine.meta_methods import MetaReweighter, MetaSampler
-from lt_det.engine.meta_step import MetaStep
 from lt_det.modeling.find_predictors import box_predictors
 from lt_det.modeling.roi_heads import seeded_roi_sampling
 from lt_det.modeling.roi_recorder import RoIs, record_rois

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from lt_det.engine.optimizer_step import AdamWStep, SGDStep, step_class
+from lt_det.engine.bilevel.optimizer_step import AdamWStep, SGDStep, step_class
 
 __all__ = ["GradientClip", "LookAhead"]
 

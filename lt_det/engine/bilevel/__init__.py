@@ -1,0 +1,1 @@
+"""The bilevel step of BALMS: class rates by a hypergradient."""
