@@ -14,7 +14,7 @@ import lt_det.utils.quiet  # noqa: F401 # isort: skip
 import argparse
 import sys
 
-from lt_det.engine.gpu_table import run_from_args
+from lt_det.compare.studies.gpu_table import run_from_args
 
 
 def main():

@@ -12,7 +12,7 @@ import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
 
-from lt_det.engine.rate_noise import noise_table
+from lt_det.compare.studies.rate_noise import noise_table
 from lt_det.engine.run import config_from_args
 
 

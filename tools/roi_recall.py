@@ -9,7 +9,7 @@ import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
 
-from lt_det.engine.roi_recall import recall_table
+from lt_det.compare.studies.roi_recall import recall_table
 from lt_det.engine.run import config_from_args
 
 

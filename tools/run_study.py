@@ -12,7 +12,7 @@ import lt_det.utils.quiet  # noqa: F401 # isort: skip
 import argparse
 import sys
 
-from lt_det.engine.study_run import PRESETS, run_from_args
+from lt_det.compare.studies.study_run import PRESETS, run_from_args
 
 
 def main():

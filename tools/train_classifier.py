@@ -13,7 +13,7 @@ import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
 
-from lt_det.engine.decoupled import run_from_args
+from lt_det.compare.studies.decoupled import run_from_args
 
 
 def main():

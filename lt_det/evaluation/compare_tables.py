@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lt_det.compare.studies.study_report import excludes_zero, format_difference
 from lt_det.evaluation.comparison import (
     Comparison,
     Row,
@@ -21,7 +22,6 @@ from lt_det.evaluation.comparison import (
     stage1_row,
 )
 from lt_det.evaluation.report import METHOD_METRICS, TASK_NAMES, format_seeds
-from lt_det.evaluation.study_report import excludes_zero, format_difference
 from lt_det.evaluation.tables import Cell, Table, percent_cell
 
 __all__ = [

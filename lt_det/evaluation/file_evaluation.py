@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lt_det.class_stats import ClassStats
+from lt_det.compare.studies.study_report import differences_table
 from lt_det.data.datasets.annotation_file import (
     contiguous_classes,
     naming_the_file,
@@ -24,7 +25,6 @@ from lt_det.evaluation.group_evaluator import GroupEvaluator
 from lt_det.evaluation.matches import Matches
 from lt_det.evaluation.metric_options import MetricOptions
 from lt_det.evaluation.report import RESULTS_FILE, TASK_NAMES, atomic_text, nan_to_null
-from lt_det.evaluation.study_report import differences_table
 
 __all__ = ["DIFFERENCES_FILE", "OTHER_FOLDER", "evaluate_files", "evaluator_of_files"]
 

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from lt_det.compare.rows import Comparison
-from lt_det.engine import gpu_table
-from lt_det.engine.gpu_table import FULL, TINY, Table, run_from_args
+from lt_det.compare.studies import gpu_table
+from lt_det.compare.studies.gpu_table import FULL, TINY, Table, run_from_args
 from lt_det.engine.stop_after import UNFINISHED
 
 WEEK = 7 * 24 * 60.0

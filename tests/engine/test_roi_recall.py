@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lt_det.class_stats import ClassStats
-from lt_det.engine.roi_recall import recall_by_group
+from lt_det.compare.studies.roi_recall import recall_by_group
 from lt_det.modeling.roi_recorder import RoIs
 
 # Classes 0 and 1 frequent, 2 common without RoIs, 3 rare.

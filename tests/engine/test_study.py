@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import yaml
 
-from lt_det.engine.study import Row, Study
-from lt_det.engine.study_run import _STUDIES, PRESETS
-from lt_det.evaluation.study_report import differences_table
+from lt_det.compare.studies.study import Row, Study
+from lt_det.compare.studies.study_report import differences_table
+from lt_det.compare.studies.study_run import _STUDIES, PRESETS
 
 
 def study_values(tmp_path: Path, **changes) -> Path:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lt_det.engine.study import Study
-from lt_det.engine.study_jobs import Job, run_comparison, run_study
-from lt_det.engine.study_run import _STUDIES
+from lt_det.compare.studies.study import Study
+from lt_det.compare.studies.study_jobs import Job, run_comparison, run_study
+from lt_det.compare.studies.study_run import _STUDIES
 
 
 def python_job(tmp_path: Path, code: str, settings: str = "tool: python") -> Job:
@@ -68,7 +68,7 @@ def test_a_folder_without_a_run_is_of_any_settings(tmp_path):
 def test_a_row_without_stage_1_trains_from_scratch(tmp_path, monkeypatch):
     ran = []
     monkeypatch.setattr(Job, "run", lambda job, num_threads: ran.append(job))
-    monkeypatch.setattr("lt_det.engine.study_jobs.make_data", lambda data: None)
+    monkeypatch.setattr("lt_det.compare.studies.study_jobs.make_data", lambda data: None)
     study = Study.load(_STUDIES / "end_to_end.yaml")
     run_study(study, tmp_path, 1)
     # The first seed of all rows before the others.
@@ -85,7 +85,7 @@ def test_a_study_with_one_changed_setting_runs_nothing(tmp_path, monkeypatch):
     """The whole study is checked before its first job, data included."""
     ran = []
     monkeypatch.setattr(Job, "run", lambda job, num_threads: ran.append(job))
-    monkeypatch.setattr("lt_det.engine.study_jobs.make_data", ran.append)
+    monkeypatch.setattr("lt_det.compare.studies.study_jobs.make_data", ran.append)
     study = Study.load(_STUDIES / "ci.yaml")
     run_study(study, tmp_path, 1)
     data, _, *rows = ran
@@ -104,7 +104,7 @@ def test_a_study_with_one_changed_setting_runs_nothing(tmp_path, monkeypatch):
 def test_settings_do_not_depend_on_the_place(tmp_path, monkeypatch):
     settings = []
     monkeypatch.setattr(Job, "run", lambda job, num_threads: settings.append(job.settings))
-    monkeypatch.setattr("lt_det.engine.study_jobs.make_data", lambda arguments: None)
+    monkeypatch.setattr("lt_det.compare.studies.study_jobs.make_data", lambda arguments: None)
     study = Study.load(_STUDIES / "ci.yaml")
     run_study(study, tmp_path / "a", 1)
     run_study(study, tmp_path / "b", 1)
@@ -116,7 +116,7 @@ def test_settings_do_not_depend_on_the_place(tmp_path, monkeypatch):
 def test_stage_1_may_have_options_of_its_own(tmp_path, monkeypatch):
     jobs = {}
     monkeypatch.setattr(Job, "run", lambda job, num_threads: jobs.update({job.name: job.settings}))
-    monkeypatch.setattr("lt_det.engine.study_jobs.make_data", lambda arguments: None)
+    monkeypatch.setattr("lt_det.compare.studies.study_jobs.make_data", lambda arguments: None)
     study = Study.load(_STUDIES / "ci.yaml")
     study = dataclasses.replace(study, stage1_opts=["SOLVER.MAX_ITER", 7])
     run_study(study, tmp_path, 1)
@@ -128,7 +128,7 @@ def test_a_comparison_alone_leaves_evaluation_to_itself(tmp_path, monkeypatch):
     """Stage 1 is trained; the comparison begins with its weights, and says what failed."""
     jobs, commands = [], []
     monkeypatch.setattr(Job, "run", lambda job, num_threads: jobs.append(job))
-    monkeypatch.setattr("lt_det.engine.study_jobs.make_data", lambda arguments: None)
+    monkeypatch.setattr("lt_det.compare.studies.study_jobs.make_data", lambda arguments: None)
     study = Study.load(_STUDIES / "demo.yaml")
     run_study(study, tmp_path, 1)
     (stage1,) = jobs

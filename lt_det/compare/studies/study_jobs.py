@@ -22,9 +22,9 @@ import yaml
 from detectron2.config import get_cfg
 from tqdm import tqdm
 
+from lt_det.compare.studies.study import Row, Study, seed_folder
 from lt_det.config import add_lt_det_config
 from lt_det.engine.run import config_from_args
-from lt_det.engine.study import Row, Study, seed_folder
 
 __all__ = ["Job", "run_comparison", "run_study"]
 
