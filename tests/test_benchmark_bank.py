@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from lt_det.bank import rois
+from lt_det.bank import extract_training_set as rois
 from lt_det.benchmarks import bank, bank_sides, meta_sides, run_benchmark
 from lt_det.benchmarks.bank_sides import BankSides, registered_pictures
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from lt_det.bank.proposals import build_proposal_bank
-from lt_det.bank.rois import build_feature_bank
+from lt_det.bank.extract_test_set import build_proposal_bank
+from lt_det.bank.extract_training_set import build_feature_bank
 from lt_det.data.datasets.check import check_datasets
 from lt_det.engine.check_start import require_weights
 from lt_det.engine.checkpoint import LTCheckpointer

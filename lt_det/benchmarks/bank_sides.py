@@ -18,8 +18,8 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
+from lt_det.bank.extract_training_set import build_feature_bank
 from lt_det.bank.feature_bank import FeatureBank
-from lt_det.bank.rois import build_feature_bank
 from lt_det.bank.training import classifier_steps
 from lt_det.benchmarks import meta_sides
 from lt_det.benchmarks.meta_sides import (

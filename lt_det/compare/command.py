@@ -13,8 +13,8 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.utils.logger import setup_logger
 
-from lt_det.bank.proposals import build_proposal_bank
-from lt_det.bank.rois import build_feature_bank
+from lt_det.bank.extract_test_set import build_proposal_bank
+from lt_det.bank.extract_training_set import build_feature_bank
 from lt_det.compare.checks import check_rows, check_selection, keep_settings
 from lt_det.compare.collect import collect, runs_of, write_comparison
 from lt_det.compare.holdout import hold_out

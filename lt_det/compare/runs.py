@@ -14,8 +14,8 @@ import numpy as np
 from detectron2.config import CfgNode
 from torch import nn
 
+from lt_det.bank.extract_test_set import ProposalBank
 from lt_det.bank.feature_bank import FeatureBank
-from lt_det.bank.proposals import ProposalBank
 from lt_det.bank.scoring import detect
 from lt_det.bank.training import DivergedError, train_classifier
 from lt_det.compare.rows import STAGE1, Row

@@ -7,7 +7,7 @@ import torch
 from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 
-from lt_det.bank.rois import build_feature_bank
+from lt_det.bank.extract_training_set import build_feature_bank
 from lt_det.bank.training import prepare_classifier, train_classifier
 from lt_det.data.statistics import training_dicts
 from lt_det.engine.bilevel.trainer import build_meta_step

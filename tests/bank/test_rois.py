@@ -9,8 +9,8 @@ import torch
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 
+from lt_det.bank.extract_training_set import build_feature_bank
 from lt_det.bank.folder import StaleBankError
-from lt_det.bank.rois import build_feature_bank
 from lt_det.bank.sampling import sample_step
 from lt_det.data.statistics import training_dicts
 

@@ -5,7 +5,7 @@ import torch
 from detectron2.modeling import build_model
 from torch import nn
 
-from lt_det.bank.proposals import build_proposal_bank
+from lt_det.bank.extract_test_set import build_proposal_bank
 from lt_det.bank.scoring import detect
 from lt_det.data.loaders import build_test_loader, test_dataset
 from lt_det.engine.checkpoint import LTCheckpointer

@@ -11,7 +11,7 @@ from toy_coco import PICTURES, write_toy_coco
 from toy_stage1 import frozen_stage1
 
 from lt_det.bank.batches import class_aware_rois
-from lt_det.bank.rois import build_feature_bank
+from lt_det.bank.extract_training_set import build_feature_bank
 from lt_det.compare.holdout import hold_out
 from lt_det.data.datasets.coco import register_coco_format
 from lt_det.engine.trainer import LTTrainer

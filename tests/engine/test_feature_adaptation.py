@@ -11,7 +11,7 @@ from toy_augmentations import D, K, predictor_of, proposals_of
 from toy_stage1 import frozen_stage1
 from two_processes import assert_close, classifiers, final, in_two_processes, train, train_rank
 
-from lt_det.bank.rois import build_feature_bank
+from lt_det.bank.extract_training_set import build_feature_bank
 from lt_det.class_stats import ClassStats
 from lt_det.compare.studies.decoupled import train_on_bank
 from lt_det.data.loaders import build_train_loader

@@ -14,8 +14,8 @@ from detectron2.config import CfgNode
 from iopath.common.file_io import file_lock
 from torch import nn
 
+from lt_det.bank.extract_training_set import build_feature_bank
 from lt_det.bank.feature_bank import FeatureBank
-from lt_det.bank.rois import build_feature_bank
 from lt_det.bank.training import train_classifier
 from lt_det.data.datasets.check import check_datasets
 from lt_det.data.statistics import training_dicts
@@ -35,7 +35,7 @@ def build_bank(cfg: CfgNode, path: str | Path) -> FeatureBank:
     """The bank of ``MODEL.WEIGHTS`` on ``DATASETS.TRAIN`` in the folder ``path``.
 
     Raises:
-        ValueError: see :func:`lt_det.bank.rois.build_feature_bank`.
+        ValueError: see :func:`lt_det.bank.extract_training_set.build_feature_bank`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from detectron2.config import CfgNode
 from tabulate import tabulate
 from torch import nn
 
-from lt_det.bank.rois import build_feature_bank
+from lt_det.bank.extract_training_set import build_feature_bank
 from lt_det.class_stats import GROUP_NAMES, ClassStats
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.trainer import LTTrainer

@@ -105,7 +105,7 @@ def build_proposal_bank(
 
     Raises:
         StaleBankError: if the folder holds a bank of other weights, data, settings or code.
-        ValueError: see :func:`lt_det.bank.rois.build_feature_bank`.
+        ValueError: see :func:`lt_det.bank.extract_training_set.build_feature_bank`.
     """
     only_predictor(model)
     dataset = test_dataset(cfg, dataset_name)
