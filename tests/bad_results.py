@@ -4,7 +4,7 @@ import numpy as np
 import pycocotools.mask as mask_utils
 
 from lt_det.data.inspection.fault import Fault
-from lt_det.evaluation.results_faults import find_result_faults
+from lt_det.evaluation.files.results_faults import find_result_faults
 
 # The ground truth: height and width of each picture, and the categories.
 SIZES = {7: (4, 6), 9: (5, 5), 11: (4, 6)}

@@ -16,8 +16,8 @@ import sys
 
 from detectron2.utils.logger import setup_logger
 
+from lt_det.evaluation.evaluate_files import evaluate_files, evaluator_of_files
 from lt_det.evaluation.evaluators import EVALUATORS
-from lt_det.evaluation.file_evaluation import evaluate_files, evaluator_of_files
 from lt_det.evaluation.metric_options import MetricOptions
 
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lt_det.bank.extract_test_set import ProposalBank, TestPicture
 from lt_det.data.stream import Place
-from lt_det.evaluation.detections import ImageDetections, encode_masks
+from lt_det.evaluation.matching.detections import ImageDetections, encode_masks
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
 
 __all__ = ["detect"]

@@ -12,7 +12,7 @@ import numpy as np
 import pycocotools.mask as mask_utils
 from detectron2.data.datasets.lvis_v1_category_image_count import LVIS_CATEGORY_IMAGE_COUNT
 
-from lt_det.evaluation.columns import DetectionColumns
+from lt_det.evaluation.matching.detection_columns import DetectionColumns
 
 __all__ = ["NUM_IMAGES", "make_detections", "make_ground_truth"]
 

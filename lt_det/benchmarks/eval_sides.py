@@ -17,11 +17,11 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import LVISEvaluator
 from lvis import LVIS, LVISEval
 
-import lt_det.evaluation.lvis_api  # noqa: F401 # makes the LVIS API run with today's NumPy
+import lt_det.evaluation.official.lvis_api  # noqa: F401 # makes the LVIS API run with today's NumPy
 from lt_det.benchmarks.memory import forget_peak, peak_mib, resident_mib
-from lt_det.evaluation.columns import DetectionColumns
-from lt_det.evaluation.detections import ImageDetections
-from lt_det.evaluation.group_metrics import Evaluation
+from lt_det.evaluation.matching.detection_columns import DetectionColumns
+from lt_det.evaluation.matching.detections import ImageDetections
+from lt_det.evaluation.metrics.group_metrics import Evaluation
 from lt_det.utils.garbage import no_garbage_collection
 
 __all__ = ["TASKS", "Problem", "Side", "detectron2_side", "in_own_process", "our_boxes", "our_side"]
@@ -103,9 +103,9 @@ def our_boxes(problem: Problem) -> Side:
 
 def _our_stage(side: Side, problem: Problem, task: str) -> None:
     """From the columns to arrays: with what the API does before ``evaluate()``."""
-    from lt_det.evaluation.federated import FederatedTruth
-    from lt_det.evaluation.hotcoco_api import evaluate_arrays
-    from lt_det.evaluation.matching import Sides, find_matches
+    from lt_det.evaluation.matching.federated import FederatedTruth
+    from lt_det.evaluation.matching.sides import Sides, find_matches
+    from lt_det.evaluation.official.hotcoco_api import evaluate_arrays
 
     ground_truth = _InMemory(problem.dataset)
     with no_garbage_collection():

@@ -20,8 +20,8 @@ from lt_det.compare.runs import (
     run_folder,
     stage1_run,
 )
-from lt_det.evaluation.bootstrap import difference_of_replicates
-from lt_det.evaluation.report import atomic_text, read_results
+from lt_det.evaluation.metrics.bootstrap import difference_of_replicates
+from lt_det.evaluation.results import atomic_text, read_results
 from lt_det.evaluation.weight_norms import weight_norms
 
 __all__ = ["best_run", "collect", "runs_of", "write_comparison"]

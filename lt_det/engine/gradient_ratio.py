@@ -14,7 +14,7 @@ from detectron2.utils.events import get_event_storage
 from torch import nn
 
 from lt_det.class_stats import GROUP_NAMES
-from lt_det.evaluation.gradient_history import GRADIENT_RATIO_FILE, GradientHistory
+from lt_det.evaluation.metrics.gradient_history import GRADIENT_RATIO_FILE, GradientHistory
 from lt_det.modeling.find_predictors import box_predictors
 from lt_det.utils.distributed import sum_over_ranks, world_size
 

@@ -4,12 +4,12 @@ import logging
 
 import numpy as np
 
-from lt_det.evaluation.coco_api import COCOGroundTruth, run_coco_eval
-from lt_det.evaluation.columns import DetectionColumns
-from lt_det.evaluation.exhaustive import ExhaustiveTruth
 from lt_det.evaluation.group_evaluator import GroupEvaluator
-from lt_det.evaluation.group_metrics import Evaluation
-from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.matching.detection_columns import DetectionColumns
+from lt_det.evaluation.matching.exhaustive import ExhaustiveTruth
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.metrics.group_metrics import Evaluation
+from lt_det.evaluation.official.coco_api import COCOGroundTruth, run_coco_eval
 
 __all__ = ["LTCOCOEvaluator"]
 

@@ -19,7 +19,7 @@ from lt_det.evaluation.comparison import (
     weight_norms,
 )
 from lt_det.evaluation.plot_style import CONTROL_COLOR, label_log, look, panels, subtitle
-from lt_det.evaluation.report import TASK_NAMES
+from lt_det.evaluation.results import TASK_NAMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

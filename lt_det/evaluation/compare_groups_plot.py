@@ -16,7 +16,7 @@ from lt_det.evaluation.comparison import (
     stage1_row,
 )
 from lt_det.evaluation.plot_style import figure_of, look, shorten, spread
-from lt_det.evaluation.report import TASK_NAMES
+from lt_det.evaluation.results import TASK_NAMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

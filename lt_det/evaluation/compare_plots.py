@@ -18,7 +18,7 @@ from lt_det.evaluation.comparison import (
     weight_norms,
 )
 from lt_det.evaluation.plot_style import Plot
-from lt_det.evaluation.report import TASK_NAMES
+from lt_det.evaluation.results import TASK_NAMES
 
 __all__ = ["Plot", "comparison_plots"]
 

@@ -16,7 +16,7 @@ from lt_det.evaluation.compare_tables import (
 )
 from lt_det.evaluation.comparison import Comparison, check_comparison
 from lt_det.evaluation.page import markdown_page
-from lt_det.evaluation.report import atomic_text
+from lt_det.evaluation.results import atomic_text
 from lt_det.evaluation.tables import Table
 
 __all__ = ["write_compare_report"]

@@ -21,7 +21,7 @@ from lt_det.evaluation.comparison import (
     seed_values,
     stage1_row,
 )
-from lt_det.evaluation.report import METHOD_METRICS, TASK_NAMES, format_seeds
+from lt_det.evaluation.results import METHOD_METRICS, TASK_NAMES, format_seeds
 from lt_det.evaluation.tables import Cell, Table, percent_cell
 
 __all__ = [

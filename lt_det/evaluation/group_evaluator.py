@@ -15,26 +15,26 @@ from detectron2.data import Metadata, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils.file_io import PathManager
 
-from lt_det.evaluation import report
-from lt_det.evaluation.class_groups import ClassGroups
-from lt_det.evaluation.class_rows import Classes
-from lt_det.evaluation.columns import DetectionColumns
-from lt_det.evaluation.detection_store import DetectionStore
-from lt_det.evaluation.detections import (
+from lt_det.evaluation import results as report
+from lt_det.evaluation.categories import Classes
+from lt_det.evaluation.files.file_groups import read_groups
+from lt_det.evaluation.files.results_file import read_results_file
+from lt_det.evaluation.matching.detection_columns import DetectionColumns
+from lt_det.evaluation.matching.detection_store import DetectionStore
+from lt_det.evaluation.matching.detections import (
     COLUMNS,
     ImageDetections,
     gather_detections,
     resolve_tasks,
     write_predictions,
 )
-from lt_det.evaluation.file_groups import read_groups
-from lt_det.evaluation.ground_truth import check_masks
-from lt_det.evaluation.group_metrics import GROUP_NAMES, Evaluation
-from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.matching.truth import Truth
 from lt_det.evaluation.metric_options import MetricOptions
-from lt_det.evaluation.results_file import read_results_file
+from lt_det.evaluation.metrics.class_groups import ClassGroups
+from lt_det.evaluation.metrics.group_metrics import GROUP_NAMES, Evaluation
+from lt_det.evaluation.official.ground_truth import check_masks
 from lt_det.evaluation.task_metrics import TaskMetrics
-from lt_det.evaluation.truth import Truth
 
 TASKS = tuple(COLUMNS)
 DIAGNOSTICS_FILE = "diagnostics.json"
@@ -52,7 +52,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
     What it returns beside these, and at which cost, is the business of `MetricOptions`.
 
     With `output_dir` these files are written there: ``results.json``, ``per_class.csv``,
-    ``matches_<task>.npz`` (see `lt_det.evaluation.bootstrap`), ``diagnostics.json`` and, if asked,
+    ``matches_<task>.npz`` (see `lt_det.evaluation.metrics.bootstrap`), ``diagnostics.json`` and, if asked,
     ``lvis_instances_results.json``, the detections in the result format of LVIS and COCO.
 
     Attributes:

@@ -4,14 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from lt_det.evaluation.backends import check_backend, log_fallback, usable_backend
-from lt_det.evaluation.columns import DetectionColumns
-from lt_det.evaluation.federated import FederatedTruth
 from lt_det.evaluation.group_evaluator import PREDICTIONS_FILE, GroupEvaluator
-from lt_det.evaluation.group_metrics import Evaluation
-from lt_det.evaluation.hotcoco_api import HotcocoRefusalError, run_hotcoco_eval
-from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
-from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.matching.detection_columns import DetectionColumns
+from lt_det.evaluation.matching.federated import FederatedTruth
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.metrics.group_metrics import Evaluation
+from lt_det.evaluation.official.backends import check_backend, log_fallback, usable_backend
+from lt_det.evaluation.official.hotcoco_api import HotcocoRefusalError, run_hotcoco_eval
+from lt_det.evaluation.official.lvis_api import LVISGroundTruth, run_lvis_eval
 
 __all__ = ["PREDICTIONS_FILE", "LTLVISEvaluator"]
 
@@ -30,7 +30,7 @@ class LTLVISEvaluator(GroupEvaluator):
 
         Args:
             dataset_name: see `GroupEvaluator`.
-            backend: one of `lt_det.evaluation.backends.BACKENDS`. Where hotcoco cannot run, or
+            backend: one of `lt_det.evaluation.official.backends.BACKENDS`. Where hotcoco cannot run, or
                 refuses the file, the LVIS API evaluates and a message says so.
             options: see `GroupEvaluator`.
 

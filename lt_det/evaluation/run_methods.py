@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lt_det.evaluation.bootstrap import (
+from lt_det.evaluation.metrics.bootstrap import (
     difference_of_replicates,
     interval_of_replicates,
     replicate_metrics,

@@ -18,7 +18,7 @@ from lt_det.data.datasets.register import register_from_config
 from lt_det.evaluation.drawing import DrawnObject, PanelPainter
 from lt_det.evaluation.group_evaluator import PREDICTIONS_FILE
 from lt_det.evaluation.page import Gallery, Picture
-from lt_det.evaluation.report import format_percent
+from lt_det.evaluation.results import format_percent
 from lt_det.evaluation.run_folder import ClassRow, RunFolder
 from lt_det.evaluation.run_methods import Method
 from lt_det.evaluation.visualize import (

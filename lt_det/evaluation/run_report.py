@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lt_det.evaluation.page import Gallery, Section, html_page, markdown_page
-from lt_det.evaluation.report import atomic_text
+from lt_det.evaluation.results import atomic_text
 from lt_det.evaluation.run_folder import RunFolder
 from lt_det.evaluation.run_methods import (
     Intervals,

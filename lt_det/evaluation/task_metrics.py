@@ -11,20 +11,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lt_det.evaluation.class_groups import ClassGroups
-from lt_det.evaluation.columns import DetectionColumns
-from lt_det.evaluation.fixed_ap import best_per_class
-from lt_det.evaluation.further_metrics import (
+from lt_det.evaluation.matching.detection_columns import DetectionColumns
+from lt_det.evaluation.matching.fixed_ap import best_per_class
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.matching.sides import Sides
+from lt_det.evaluation.matching.truth import Truth
+from lt_det.evaluation.metric_options import MetricOptions
+from lt_det.evaluation.metrics.class_groups import ClassGroups
+from lt_det.evaluation.metrics.further_metrics import (
     analyse_errors,
     boundary_metrics,
     calibration,
     fixed_metrics,
 )
-from lt_det.evaluation.group_metrics import Evaluation, per_class, summarize
-from lt_det.evaluation.matches import Matches
-from lt_det.evaluation.matching import Sides
-from lt_det.evaluation.metric_options import MetricOptions
-from lt_det.evaluation.truth import Truth
+from lt_det.evaluation.metrics.group_metrics import Evaluation, per_class, summarize
 
 __all__ = ["TaskMetrics", "TaskResults"]
 

@@ -9,7 +9,7 @@ from lt_det.bank.extract_test_set import build_proposal_bank
 from lt_det.bank.scoring import detect
 from lt_det.data.loaders import build_test_loader, test_dataset
 from lt_det.engine.checkpoint import LTCheckpointer
-from lt_det.evaluation.detections import ImageDetections
+from lt_det.evaluation.matching.detections import ImageDetections
 
 pytestmark = pytest.mark.integration
 # A fixture of this name would be collected.

@@ -16,7 +16,7 @@ from lvis import LVIS, LVISEval
 from PIL import Image
 from pycocotools import mask as mask_api
 
-import lt_det.evaluation.lvis_api  # noqa: F401  (makes LVISEval run with today's NumPy)
+import lt_det.evaluation.official.lvis_api  # noqa: F401  (makes LVISEval run with today's NumPy)
 from lt_det.class_stats import ClassStats
 from lt_det.data.datasets.lvis import load_lvis_format
 from lt_det.openmoji import picture as openmoji_picture

@@ -9,7 +9,7 @@ from two_processes import final, in_two_processes, train, train_rank
 
 from lt_det.engine.gradient_ratio import GradientRatio, gradient_sums
 from lt_det.engine.trainer import LTTrainer
-from lt_det.evaluation.gradient_history import GRADIENT_RATIO_FILE, GradientHistory
+from lt_det.evaluation.metrics.gradient_history import GRADIENT_RATIO_FILE, GradientHistory
 from lt_det.losses import SigmoidLoss
 from lt_det.modeling import LTFastRCNNOutputLayers
 

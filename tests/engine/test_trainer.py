@@ -14,10 +14,10 @@ from lt_det.engine.autocast_trainer import AutocastTrainer
 from lt_det.engine.run import train
 from lt_det.engine.trainer import LTTrainer
 from lt_det.evaluation import lvis_evaluator
-from lt_det.evaluation.backends import BACKENDS
-from lt_det.evaluation.columns import DetectionColumns
-from lt_det.evaluation.matches import Matches
-from lt_det.evaluation.report import read_results
+from lt_det.evaluation.matching.detection_columns import DetectionColumns
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.official.backends import BACKENDS
+from lt_det.evaluation.results import read_results
 
 pytestmark = pytest.mark.integration
 

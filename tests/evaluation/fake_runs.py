@@ -5,9 +5,9 @@ import json
 import numpy as np
 import torch
 
-from lt_det.evaluation.gradient_history import GRADIENT_RATIO_FILE, GradientHistory
-from lt_det.evaluation.matches import Matches
-from lt_det.evaluation.report import write_results
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.metrics.gradient_history import GRADIENT_RATIO_FILE, GradientHistory
+from lt_det.evaluation.results import write_results
 
 # By rising category id; the model's classes are in another order, as with a map of the data set.
 NAMES = ("axe", "<script>alert('b')</script>", "çatal | 日本", "dog", "eel")

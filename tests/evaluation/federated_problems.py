@@ -8,12 +8,12 @@ import numpy as np
 import pycocotools.mask as mask_utils
 from toy import ToyLVIS
 
-from lt_det.evaluation.columns import DetectionColumns
-from lt_det.evaluation.detections import ImageDetections
-from lt_det.evaluation.group_metrics import Evaluation
-from lt_det.evaluation.hotcoco_api import run_hotcoco_eval
-from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
-from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.matching.detection_columns import DetectionColumns
+from lt_det.evaluation.matching.detections import ImageDetections
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.metrics.group_metrics import Evaluation
+from lt_det.evaluation.official.hotcoco_api import run_hotcoco_eval
+from lt_det.evaluation.official.lvis_api import LVISGroundTruth, run_lvis_eval
 
 CAPS = (1, 2, 5, 20, 300, 500)
 

@@ -9,9 +9,9 @@ import pytest
 from federated_problems import columns_of
 from toy import make_instances, random_set
 
-from lt_det.evaluation import backends
-from lt_det.evaluation.backends import BACKENDS, check_backend, usable_backend
 from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
+from lt_det.evaluation.official import backends
+from lt_det.evaluation.official.backends import BACKENDS, check_backend, usable_backend
 
 
 @pytest.fixture

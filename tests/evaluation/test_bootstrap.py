@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from toy import random_set, repeat_images
 
-from lt_det.evaluation.bootstrap import (
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.metrics.bootstrap import (
     average_precision,
     bootstrap_difference,
     bootstrap_interval,
@@ -13,9 +14,8 @@ from lt_det.evaluation.bootstrap import (
     interval_of_replicates,
     replicate_metrics,
 )
-from lt_det.evaluation.group_metrics import per_class
-from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
-from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.metrics.group_metrics import per_class
+from lt_det.evaluation.official.lvis_api import LVISGroundTruth, run_lvis_eval
 
 GROUPS = np.array([0, 0, 1, 1, 2])
 
@@ -89,7 +89,7 @@ def test_batch_equals_one_by_one_also_over_chunks(tmp_path, monkeypatch):
     weights = np.random.default_rng(0).integers(0, 3, (9, len(matches.image_ids)))
     expected = np.stack([average_precision(matches, w) for w in weights])
     np.testing.assert_array_equal(average_precision(matches, weights), expected)
-    monkeypatch.setattr("lt_det.evaluation.bootstrap._CHUNK_ELEMENTS", 20)
+    monkeypatch.setattr("lt_det.evaluation.metrics.bootstrap._CHUNK_ELEMENTS", 20)
     np.testing.assert_array_equal(average_precision(matches, weights), expected)
 
 

@@ -14,13 +14,13 @@ from pycocotools.cocoeval import COCOeval
 from toy import random_set
 from toy_sides import assert_same_matches, sides_of
 
-from lt_det.evaluation.bootstrap import average_precision
-from lt_det.evaluation.boundary import Boundary, boundary_iou, boundary_overlaps
-from lt_det.evaluation.coco_api import COCOGroundTruth
-from lt_det.evaluation.group_metrics import IOU_THRESHOLDS
-from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
-from lt_det.evaluation.matches import Matches
-from lt_det.evaluation.matching import find_matches
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.matching.sides import find_matches
+from lt_det.evaluation.metrics.bootstrap import average_precision
+from lt_det.evaluation.metrics.boundary import Boundary, boundary_iou, boundary_overlaps
+from lt_det.evaluation.metrics.group_metrics import IOU_THRESHOLDS
+from lt_det.evaluation.official.coco_api import COCOGroundTruth
+from lt_det.evaluation.official.lvis_api import LVISGroundTruth, run_lvis_eval
 
 VAL64 = Path(__file__).parents[3] / "shared/data/lvis_val64/lvis_v0.5_val64.json"
 

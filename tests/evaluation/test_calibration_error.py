@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from lt_det.evaluation.calibration_error import calibration_curve
-from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.metrics.calibration_error import calibration_curve
 
 
 def matches_of(scores, matched, ignored=None, classes=None):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from lt_det.evaluation.class_groups import ClassGroups
+from lt_det.evaluation.metrics.class_groups import ClassGroups
 
 OTHERS = {"seen": np.array([True, True, False]), "unseen": np.array([False, False, True])}
 

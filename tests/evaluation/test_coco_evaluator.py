@@ -16,8 +16,8 @@ from pycocotools.cocoeval import COCOeval
 from toy_coco import CATEGORY_IDS, IMAGE_COUNT, SIDE, write_toy_coco
 
 from lt_det.data.datasets.coco import register_coco_format
-from lt_det.evaluation.bootstrap import average_precision
 from lt_det.evaluation.coco_evaluator import LTCOCOEvaluator
+from lt_det.evaluation.metrics.bootstrap import average_precision
 
 # Position in COCOeval's stats.
 STATS = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5}

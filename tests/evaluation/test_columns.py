@@ -6,8 +6,8 @@ import pytest
 from federated_problems import columns_of, random_problem
 from lvis import LVISResults
 
-from lt_det.evaluation.columns import DetectionColumns
-from lt_det.evaluation.lvis_api import LVISGroundTruth
+from lt_det.evaluation.matching.detection_columns import DetectionColumns
+from lt_det.evaluation.official.lvis_api import LVISGroundTruth
 
 
 @pytest.fixture(params=["bbox", "segm"])

@@ -9,8 +9,8 @@ import torch.multiprocessing as mp
 from detectron2.data import MetadataCatalog
 from toy import ToyLVIS, make_instances
 
-from lt_det.evaluation import detections
 from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
+from lt_det.evaluation.matching.sides import detections
 
 # Equal scores in different pictures: the order in which ranks are gathered must not matter.
 DETECTIONS = {

@@ -10,9 +10,16 @@ from federated_problems import random_problem
 from toy import ToyLVIS, random_set
 from toy_sides import sides_of
 
-from lt_det.evaluation.error_shares import ERROR_NAMES, error_shares
-from lt_det.evaluation.errors import BACKGROUND, BOTH, CLASS, DUPLICATE, LOCATION, find_errors
-from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
+from lt_det.evaluation.metrics.error_shares import ERROR_NAMES, error_shares
+from lt_det.evaluation.metrics.errors import (
+    BACKGROUND,
+    BOTH,
+    CLASS,
+    DUPLICATE,
+    LOCATION,
+    find_errors,
+)
+from lt_det.evaluation.official.lvis_api import LVISGroundTruth, run_lvis_eval
 
 # What tidecv 1.0.1 finds, `TIDERun(...).fix_main_errors()`, in `exhaustive_problem(9)`.
 TIDECV = {

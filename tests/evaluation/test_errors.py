@@ -5,8 +5,8 @@ import pytest
 from toy import ToyLVIS
 from toy_sides import sides_of
 
-from lt_det.evaluation.confusion import confusions
-from lt_det.evaluation.errors import (
+from lt_det.evaluation.metrics.confusion import confusions
+from lt_det.evaluation.metrics.errors import (
     BACKGROUND,
     BOTH,
     CLASS,

@@ -7,7 +7,7 @@ import pytest
 from tool_modules import TOOLS, load_quiet_tool
 from written_files import DETECTIONS, WORSE, assert_same_files
 
-from lt_det.evaluation.report import read_results
+from lt_det.evaluation.results import read_results
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from toy import make_instances
 from toy_coco import CATEGORY_IDS, IMAGE_COUNT
 from written_files import DETECTIONS, WORSE, assert_same_files
 
-from lt_det.evaluation.bootstrap import bootstrap_difference
 from lt_det.evaluation.coco_evaluator import LTCOCOEvaluator
-from lt_det.evaluation.file_evaluation import evaluate_files, evaluator_of_files
+from lt_det.evaluation.evaluate_files import evaluate_files, evaluator_of_files
 from lt_det.evaluation.lvis_evaluator import PREDICTIONS_FILE
-from lt_det.evaluation.matches import Matches
-from lt_det.evaluation.report import read_results
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.metrics.bootstrap import bootstrap_difference
+from lt_det.evaluation.results import read_results
 
 
 @pytest.mark.parametrize("masks", [True, False])

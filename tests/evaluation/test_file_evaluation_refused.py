@@ -6,7 +6,7 @@ import pytest
 from toy import ToyLVIS
 from written_files import DETECTIONS
 
-from lt_det.evaluation.file_evaluation import evaluate_files, evaluator_of_files
+from lt_det.evaluation.evaluate_files import evaluate_files, evaluator_of_files
 
 
 def test_masks_against_boxes_is_refused(write, ground_truth, tmp_path):

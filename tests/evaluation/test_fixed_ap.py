@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from federated_problems import random_problem
 
-from lt_det.evaluation.fixed_ap import best_per_class
-from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
+from lt_det.evaluation.matching.fixed_ap import best_per_class
+from lt_det.evaluation.official.lvis_api import LVISGroundTruth, run_lvis_eval
 
 
 @pytest.mark.parametrize("limit", [1, 3, 1000])

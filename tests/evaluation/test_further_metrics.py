@@ -9,11 +9,11 @@ import pycocotools.mask as mask_utils
 import pytest
 from toy import ToyLVIS, random_set
 
-from lt_det.evaluation.file_evaluation import evaluate_files, evaluator_of_files
-from lt_det.evaluation.group_metrics import METRIC_NAMES
-from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
+from lt_det.evaluation.evaluate_files import evaluate_files, evaluator_of_files
 from lt_det.evaluation.metric_options import MetricOptions
-from lt_det.evaluation.report import read_results
+from lt_det.evaluation.metrics.group_metrics import METRIC_NAMES
+from lt_det.evaluation.official.lvis_api import LVISGroundTruth, run_lvis_eval
+from lt_det.evaluation.results import read_results
 
 AP_NAMES = [name for name in METRIC_NAMES if name.startswith("AP")]
 FORMATS = ("lvis", "coco")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lt_det.evaluation.gradient_history import GradientHistory
+from lt_det.evaluation.metrics.gradient_history import GradientHistory
 
 
 def test_ratio_is_of_all_steps_so_far():

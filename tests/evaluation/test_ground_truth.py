@@ -3,8 +3,8 @@
 import pytest
 from toy import ToyLVIS, make_instances
 
-from lt_det.evaluation.ground_truth import check_masks
 from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
+from lt_det.evaluation.official.ground_truth import check_masks
 
 GOOD, LINE = [10, 10, 30, 10, 30, 30], [10, 10, 30, 30]
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from lt_det.evaluation import group_metrics
+from lt_det.evaluation.metrics import group_metrics
 
 T, R, K, A = 10, 101, 7, 4
 GROUPS = np.array([0, 1, 2, 2, 0, 1, -1])

@@ -9,8 +9,8 @@ import pytest
 from federated_problems import CAPS, assert_equal, columns_of, random_problem
 from toy import ToyLVIS
 
-from lt_det.evaluation.hotcoco_api import run_hotcoco_eval
-from lt_det.evaluation.lvis_api import LVISGroundTruth
+from lt_det.evaluation.official.hotcoco_api import run_hotcoco_eval
+from lt_det.evaluation.official.lvis_api import LVISGroundTruth
 
 pytest.importorskip("hotcoco")
 
@@ -92,7 +92,7 @@ def test_inputs_are_not_changed(tmp_path):
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("number", [1, 7])
 def test_classes_in_several_blocks(monkeypatch, tmp_path, task, number):
-    monkeypatch.setattr("lt_det.evaluation.hotcoco_api.DETECTIONS_AT_ONCE", number)
+    monkeypatch.setattr("lt_det.evaluation.official.hotcoco_api.DETECTIONS_AT_ONCE", number)
     for seed in range(5):
         toy, records, cap = random_problem(seed, task)
         assert_equal(toy.write(tmp_path / "gt.json"), records, task, cap)

@@ -17,10 +17,10 @@ from detectron2.structures import Boxes, Instances
 from federated_problems import columns_of
 from lvis import LVIS, LVISEval, LVISResults
 
-from lt_det.evaluation.bootstrap import average_precision
-from lt_det.evaluation.hotcoco_api import run_hotcoco_eval
 from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
-from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.metrics.bootstrap import average_precision
+from lt_det.evaluation.official.hotcoco_api import run_hotcoco_eval
 
 VAL64 = Path(__file__).parents[3] / "shared/data/lvis_val64/lvis_v0.5_val64.json"
 pytestmark = pytest.mark.skipif(not VAL64.exists(), reason=f"{VAL64} is not on this machine")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from toy import ToyLVIS
 
-from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
+from lt_det.evaluation.official.lvis_api import LVISGroundTruth, run_lvis_eval
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from toy import ELSEWHERE, A, B
 
-from lt_det.evaluation.bootstrap import average_precision
-from lt_det.evaluation.group_metrics import METRIC_NAMES
+from lt_det.evaluation.metrics.bootstrap import average_precision
+from lt_det.evaluation.metrics.group_metrics import METRIC_NAMES
 
 
 @pytest.mark.parametrize("task", ["bbox", "segm"])

@@ -10,8 +10,8 @@ import pytest
 from toy import A
 
 from lt_det.evaluation.lvis_evaluator import PREDICTIONS_FILE
-from lt_det.evaluation.matches import Matches
-from lt_det.evaluation.report import read_results
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.results import read_results
 
 
 def test_files(evaluate, tmp_path):

@@ -6,10 +6,10 @@ import pytest
 from federated_problems import random_problem
 from toy_sides import assert_same_matches, sides_of
 
-from lt_det.evaluation.coco_api import COCOGroundTruth, run_coco_eval
-from lt_det.evaluation.group_metrics import IOU_THRESHOLDS
-from lt_det.evaluation.matches import Matches
-from lt_det.evaluation.matching import find_matches
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.matching.sides import find_matches
+from lt_det.evaluation.metrics.group_metrics import IOU_THRESHOLDS
+from lt_det.evaluation.official.coco_api import COCOGroundTruth, run_coco_eval
 
 
 @pytest.mark.parametrize("task", ["bbox", "segm"])

@@ -8,9 +8,9 @@ import pytest
 from federated_problems import random_problem
 from toy import ToyLVIS
 
-from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
-from lt_det.evaluation.matches import Matches
-from lt_det.evaluation.pooled_ap import pooled_average_precision
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.metrics.pooled_ap import pooled_average_precision
+from lt_det.evaluation.official.lvis_api import LVISGroundTruth, run_lvis_eval
 
 
 def pooled(toy, records, members):

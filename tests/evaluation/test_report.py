@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lt_det.evaluation import report
+from lt_det.evaluation import results as report
 
 RESULTS = {
     "bbox": {"AP": 12.345, "APr": math.nan, "APc": 1.0, "APf": 20.0},

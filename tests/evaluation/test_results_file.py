@@ -7,9 +7,9 @@ import pytest
 from bad_results import BAD_RESULTS, CLASS_OF, NAN, SIZES, entry, rle, without
 from toy import ToyLVIS, random_set
 
-from lt_det.evaluation.lvis_api import LVISGroundTruth, run_lvis_eval
+from lt_det.evaluation.files.results_file import read_results_file
 from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
-from lt_det.evaluation.results_file import read_results_file
+from lt_det.evaluation.official.lvis_api import LVISGroundTruth, run_lvis_eval
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from fake_runs import add_all, make_matches, make_run
 
-from lt_det.evaluation.gradient_history import GradientHistory
+from lt_det.evaluation.metrics.gradient_history import GradientHistory
 from lt_det.evaluation.run_class_plots import draw_by_frequency, draw_gradient_ratio, group_colors
 from lt_det.evaluation.run_folder import RunFolder
 from lt_det.evaluation.run_methods import Method, bootstrap_methods, group_runs

@@ -5,12 +5,12 @@ from dataclasses import fields
 import numpy as np
 from federated_problems import columns_of
 
-from lt_det.evaluation.coco_api import COCOGroundTruth
-from lt_det.evaluation.exhaustive import ExhaustiveTruth
-from lt_det.evaluation.federated import FederatedTruth
-from lt_det.evaluation.lvis_api import LVISGroundTruth
-from lt_det.evaluation.matches import Matches
-from lt_det.evaluation.matching import Sides
+from lt_det.evaluation.matching.exhaustive import ExhaustiveTruth
+from lt_det.evaluation.matching.federated import FederatedTruth
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.matching.sides import Sides
+from lt_det.evaluation.official.coco_api import COCOGroundTruth
+from lt_det.evaluation.official.lvis_api import LVISGroundTruth
 
 _FORMATS = {
     "lvis": (LVISGroundTruth, FederatedTruth),

@@ -3,7 +3,7 @@
 import numpy as np
 from toy import ELSEWHERE, A, B
 
-from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.matching.matches import Matches
 
 WRITTEN = ("results.json", "per_class.csv")
 DETECTIONS = {

@@ -23,7 +23,7 @@ from lt_det.engine.check_start import require_weights
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.run import setup
 from lt_det.engine.trainer import LTTrainer, initialize_from_weights
-from lt_det.evaluation.report import atomic_text
+from lt_det.evaluation.results import atomic_text
 from lt_det.utils.seeding import seed_everything
 
 __all__ = ["build_bank", "run_from_args", "select_schedule", "train_on_bank", "with_schedule"]

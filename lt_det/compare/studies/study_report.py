@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from lt_det.evaluation.bootstrap import bootstrap_difference
-from lt_det.evaluation.matches import Matches
-from lt_det.evaluation.report import atomic_text, methods_table, read_results
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.metrics.bootstrap import bootstrap_difference
+from lt_det.evaluation.results import atomic_text, methods_table, read_results
 
 __all__ = [
     "METRICS",

@@ -15,7 +15,7 @@ from torch import nn
 from lt_det.class_stats import GROUP_NAMES, ClassStats
 from lt_det.data.class_plot import GROUP_COLORS
 from lt_det.engine.bilevel.step import MetaStep
-from lt_det.evaluation.report import atomic_text
+from lt_det.evaluation.results import atomic_text
 from lt_det.modeling.find_predictors import box_predictors
 
 __all__ = ["ClassRatesReport", "plot_class_rates"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.matching.matches import Matches
 
 __all__ = ["calibration_curve"]
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lt_det.evaluation.group_metrics import RECALL_THRESHOLDS, group_means
-from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.metrics.group_metrics import RECALL_THRESHOLDS, group_means
 
 # Elements of the largest temporary array: 32 MiB of float64, which stays near the cache.
 _CHUNK_ELEMENTS = 1 << 22

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as mask_utils
 
-from lt_det.evaluation.detections import COLUMNS, ImageDetections
+from lt_det.evaluation.matching.detections import COLUMNS, ImageDetections
 
 __all__ = ["DetectionColumns"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lt_det.evaluation.detections import ImageDetections
-from lt_det.evaluation.fixed_ap import best_per_class
+from lt_det.evaluation.matching.detections import ImageDetections
+from lt_det.evaluation.matching.fixed_ap import best_per_class
 from lt_det.evaluation.metric_options import MetricOptions
 
 __all__ = ["DetectionStore"]

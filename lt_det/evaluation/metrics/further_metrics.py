@@ -11,22 +11,22 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from lt_det.evaluation.bootstrap import average_precision
-from lt_det.evaluation.boundary import boundary_overlaps
-from lt_det.evaluation.calibration_error import calibration_curve
-from lt_det.evaluation.class_groups import ClassGroups
-from lt_det.evaluation.confusion import confusions
-from lt_det.evaluation.error_shares import error_shares
-from lt_det.evaluation.errors import find_errors
-from lt_det.evaluation.group_metrics import (
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.matching.sides import Sides, find_matches
+from lt_det.evaluation.metrics.bootstrap import average_precision
+from lt_det.evaluation.metrics.boundary import boundary_overlaps
+from lt_det.evaluation.metrics.calibration_error import calibration_curve
+from lt_det.evaluation.metrics.class_groups import ClassGroups
+from lt_det.evaluation.metrics.confusion import confusions
+from lt_det.evaluation.metrics.error_shares import error_shares
+from lt_det.evaluation.metrics.errors import find_errors
+from lt_det.evaluation.metrics.group_metrics import (
     IOU_THRESHOLDS,
     Evaluation,
     mean_present,
     summarize,
 )
-from lt_det.evaluation.matches import Matches
-from lt_det.evaluation.matching import Sides, find_matches
-from lt_det.evaluation.pooled_ap import pooled_average_precision
+from lt_det.evaluation.metrics.pooled_ap import pooled_average_precision
 
 __all__ = ["analyse_errors", "boundary_metrics", "calibration", "fixed_metrics"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lt_det.evaluation.errors import Errors
-from lt_det.evaluation.matching import Sides
+from lt_det.evaluation.matching.sides import Sides
+from lt_det.evaluation.metrics.errors import Errors
 
 __all__ = ["confusions"]
 

@@ -17,8 +17,8 @@ import numpy as np
 import pycocotools.mask as mask_utils
 
 from lt_det.data.inspection.fault import refuse_faults
-from lt_det.evaluation.detections import ImageDetections
-from lt_det.evaluation.results_faults import find_result_faults, object_keys
+from lt_det.evaluation.files.results_faults import find_result_faults, object_keys
+from lt_det.evaluation.matching.detections import ImageDetections
 from lt_det.utils.json_file import load_json
 
 __all__ = ["read_results_file"]

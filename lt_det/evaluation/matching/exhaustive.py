@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from pycocotools.coco import COCO
 
-from lt_det.evaluation.columns import DetectionColumns
-from lt_det.evaluation.fixed_ap import best_per_class
-from lt_det.evaluation.truth import Truth
+from lt_det.evaluation.matching.detection_columns import DetectionColumns
+from lt_det.evaluation.matching.fixed_ap import best_per_class
+from lt_det.evaluation.matching.truth import Truth
 
 __all__ = ["ExhaustiveTruth"]
 

@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from lt_det.evaluation.matching import Sides
-from lt_det.evaluation.overlaps import Overlaps, find_overlaps
+from lt_det.evaluation.matching.overlaps import Overlaps, find_overlaps
+from lt_det.evaluation.matching.sides import Sides
 
 __all__ = ["BACKGROUND", "BOTH", "CLASS", "DUPLICATE", "LOCATION", "Errors", "find_errors"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lt_det.evaluation.columns import DetectionColumns
+from lt_det.evaluation.matching.detection_columns import DetectionColumns
 
 __all__ = ["MAX_AREA", "Truth"]
 

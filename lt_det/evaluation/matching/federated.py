@@ -12,8 +12,8 @@ import math
 import numpy as np
 from lvis import LVIS
 
-from lt_det.evaluation.columns import DetectionColumns
-from lt_det.evaluation.truth import Truth
+from lt_det.evaluation.matching.detection_columns import DetectionColumns
+from lt_det.evaluation.matching.truth import Truth
 
 __all__ = ["FederatedTruth"]
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from lvis import LVIS
 
-from lt_det.evaluation.columns import DetectionColumns
-from lt_det.evaluation.federated import FederatedTruth
-from lt_det.evaluation.group_metrics import IOU_THRESHOLDS, RECALL_THRESHOLDS, Evaluation
-from lt_det.evaluation.matches import Matches
-from lt_det.evaluation.matching import Sides, find_matches
+from lt_det.evaluation.matching.detection_columns import DetectionColumns
+from lt_det.evaluation.matching.federated import FederatedTruth
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.matching.sides import Sides, find_matches
+from lt_det.evaluation.metrics.group_metrics import IOU_THRESHOLDS, RECALL_THRESHOLDS, Evaluation
 from lt_det.utils.garbage import no_garbage_collection
 
 __all__ = ["HotcocoRefusalError", "evaluate_arrays", "run_hotcoco_eval"]
@@ -42,7 +42,7 @@ class HotcocoRefusalError(ValueError):
 def run_hotcoco_eval(
     ground_truth: LVIS, detections: DetectionColumns, task: str, max_dets_per_image: int = 300
 ) -> tuple[Evaluation, Matches]:
-    """Evaluate detections as `lt_det.evaluation.lvis_api.run_lvis_eval` does.
+    """Evaluate detections as `lt_det.evaluation.official.lvis_api.run_lvis_eval` does.
 
     Args:
         ground_truth: see there; not changed.

@@ -8,10 +8,10 @@ from functools import partial
 
 import numpy as np
 
-from lt_det.evaluation.columns import DetectionColumns
-from lt_det.evaluation.matches import Matches
-from lt_det.evaluation.overlaps import Overlaps, find_overlaps, match
-from lt_det.evaluation.truth import MAX_AREA, Truth
+from lt_det.evaluation.matching.detection_columns import DetectionColumns
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.matching.overlaps import Overlaps, find_overlaps, match
+from lt_det.evaluation.matching.truth import MAX_AREA, Truth
 
 __all__ = ["Sides", "find_matches"]
 

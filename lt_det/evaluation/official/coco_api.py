@@ -8,7 +8,7 @@ from typing import Any
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from lt_det.evaluation.ground_truth import check_ground_truth, read_ground_truth
+from lt_det.evaluation.official.ground_truth import check_ground_truth, read_ground_truth
 
 __all__ = ["COCOGroundTruth", "run_coco_eval"]
 

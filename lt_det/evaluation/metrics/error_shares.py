@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lt_det.evaluation.bootstrap import average_precision
-from lt_det.evaluation.errors import BACKGROUND, BOTH, CLASS, DUPLICATE, LOCATION, Errors
-from lt_det.evaluation.group_metrics import mean_present
-from lt_det.evaluation.matches import Matches
-from lt_det.evaluation.matching import Sides
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.matching.sides import Sides
+from lt_det.evaluation.metrics.bootstrap import average_precision
+from lt_det.evaluation.metrics.errors import BACKGROUND, BOTH, CLASS, DUPLICATE, LOCATION, Errors
+from lt_det.evaluation.metrics.group_metrics import mean_present
 
 __all__ = ["ERROR_NAMES", "error_shares"]
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from lt_det.evaluation.bootstrap import average_precision
-from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.matching.matches import Matches
+from lt_det.evaluation.metrics.bootstrap import average_precision
 
 __all__ = ["pooled_average_precision"]
 

@@ -11,8 +11,8 @@ import numpy as np
 import pycocotools.mask as mask_utils
 
 from lt_det.data.datasets.rle import run_lengths
-from lt_det.evaluation.matching import Sides
-from lt_det.evaluation.overlaps import Overlaps
+from lt_det.evaluation.matching.overlaps import Overlaps
+from lt_det.evaluation.matching.sides import Sides
 
 __all__ = ["DEFAULT_DILATION", "Boundary", "boundary_iou", "boundary_overlaps"]
 

@@ -12,7 +12,11 @@ import lvis.eval
 import numpy as np
 from lvis import LVIS, LVISEval, LVISResults
 
-from lt_det.evaluation.ground_truth import check_entries, check_ground_truth, read_ground_truth
+from lt_det.evaluation.official.ground_truth import (
+    check_entries,
+    check_ground_truth,
+    read_ground_truth,
+)
 
 __all__ = ["LVISGroundTruth", "run_lvis_eval"]
 

@@ -17,14 +17,14 @@ from lt_det.data.datasets.annotation_file import (
     naming_the_file,
     read_annotation_file,
 )
-from lt_det.evaluation.bootstrap import bootstrap_difference
-from lt_det.evaluation.detections import ImageDetections, tasks_of
 from lt_det.evaluation.evaluators import EVALUATORS, format_of
-from lt_det.evaluation.file_groups import training_stats
+from lt_det.evaluation.files.file_groups import training_stats
 from lt_det.evaluation.group_evaluator import GroupEvaluator
-from lt_det.evaluation.matches import Matches
+from lt_det.evaluation.matching.detections import ImageDetections, tasks_of
+from lt_det.evaluation.matching.matches import Matches
 from lt_det.evaluation.metric_options import MetricOptions
-from lt_det.evaluation.report import RESULTS_FILE, TASK_NAMES, atomic_text, nan_to_null
+from lt_det.evaluation.metrics.bootstrap import bootstrap_difference
+from lt_det.evaluation.results import RESULTS_FILE, TASK_NAMES, atomic_text, nan_to_null
 
 __all__ = ["DIFFERENCES_FILE", "OTHER_FOLDER", "evaluate_files", "evaluator_of_files"]
 

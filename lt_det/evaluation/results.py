@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import numpy as np
 from tabulate import tabulate
 
-from lt_det.evaluation.group_metrics import GROUP_NAMES, METRIC_NAMES
+from lt_det.evaluation.metrics.group_metrics import GROUP_NAMES, METRIC_NAMES
 
 TABLE_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf", "AR")
 METHOD_METRICS = ("AP", "APr", "APc", "APf")

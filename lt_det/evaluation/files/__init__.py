@@ -1,0 +1,1 @@
+"""Read and check results files and files of groups."""

@@ -1,0 +1,1 @@
+"""Match detections to ground truth, as the official APIs do."""
