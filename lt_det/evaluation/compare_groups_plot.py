@@ -15,8 +15,8 @@ from lt_det.evaluation.comparison import (
     seed_values,
     stage1_row,
 )
-from lt_det.evaluation.plot_style import figure_of, look, shorten, spread
 from lt_det.evaluation.results import TASK_NAMES
+from lt_det.pages.plot_style import figure_of, look, shorten, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lt_det.evaluation.comparison import Comparison
-from lt_det.evaluation.page import html_page
-from lt_det.evaluation.plot_style import Rendered
-from lt_det.evaluation.tables import Table
+from lt_det.pages.page import html_page
+from lt_det.pages.plot_style import Rendered
+from lt_det.pages.tables import Table
 
 __all__ = ["comparison_page"]
 

@@ -6,7 +6,6 @@ from functools import partial
 
 import numpy as np
 
-from lt_det.evaluation.class_axes import MAX_DOTS
 from lt_det.evaluation.compare_class_plots import draw_class_ap, draw_weight_norms
 from lt_det.evaluation.compare_groups_plot import draw_groups, group_points
 from lt_det.evaluation.compare_selection_plot import draw_selection
@@ -17,8 +16,9 @@ from lt_det.evaluation.comparison import (
     main_task,
     weight_norms,
 )
-from lt_det.evaluation.plot_style import Plot
 from lt_det.evaluation.results import TASK_NAMES
+from lt_det.pages.class_axes import MAX_DOTS
+from lt_det.pages.plot_style import Plot
 
 __all__ = ["Plot", "comparison_plots"]
 

@@ -15,9 +15,9 @@ from lt_det.evaluation.compare_tables import (
     settings_table,
 )
 from lt_det.evaluation.comparison import Comparison, check_comparison
-from lt_det.evaluation.page import markdown_page
 from lt_det.evaluation.results import atomic_text
-from lt_det.evaluation.tables import Table
+from lt_det.pages.page import markdown_page
+from lt_det.pages.tables import Table
 
 __all__ = ["write_compare_report"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from lt_det.evaluation.compare_tables import value_text
 from lt_det.evaluation.comparison import Comparison, Row, number
-from lt_det.evaluation.plot_style import look, panels, spread, subtitle
+from lt_det.pages.plot_style import look, panels, spread, subtitle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ import math
 from lt_det.evaluation.compare_tables import difference_cell, scores_cells, settings_text
 from lt_det.evaluation.comparison import Comparison, Row, main_task, stage1_row
 from lt_det.evaluation.results import METHOD_METRICS, TASK_NAMES
-from lt_det.evaluation.tables import Cell, Table
+from lt_det.pages.tables import Cell, Table
 
 __all__ = ["summary_table"]
 

@@ -22,7 +22,7 @@ from lt_det.evaluation.comparison import (
     stage1_row,
 )
 from lt_det.evaluation.results import METHOD_METRICS, TASK_NAMES, format_seeds
-from lt_det.evaluation.tables import Cell, Table, percent_cell
+from lt_det.pages.tables import Cell, Table, percent_cell
 
 __all__ = [
     "class_table",

@@ -13,7 +13,7 @@ from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as mask_utils
 
-from lt_det.data.class_plot import GROUP_COLORS
+from lt_det.pages.class_plot import GROUP_COLORS
 
 __all__ = ["NO_GROUP", "DrawnObject", "PanelPainter", "enlargement", "montage"]
 

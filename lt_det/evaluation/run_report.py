@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from lt_det.evaluation.page import Gallery, Section, html_page, markdown_page
 from lt_det.evaluation.results import atomic_text
 from lt_det.evaluation.run_folder import RunFolder
 from lt_det.evaluation.run_methods import (
@@ -30,7 +29,8 @@ from lt_det.evaluation.run_tables import (
     results_tables,
     runs_table,
 )
-from lt_det.evaluation.tables import Table
+from lt_det.pages.page import Gallery, Section, html_page, markdown_page
+from lt_det.pages.tables import Table
 
 __all__ = ["write_run_report"]
 

@@ -4,11 +4,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from lt_det.class_stats import ClassStats
-from lt_det.data.class_plot import plot_class_distribution
 from lt_det.data.datasets.lvis import register_lvis_format
 from lt_det.data.inspection.inspection import inspect_dataset, load_summary
 from lt_det.data.inspection.summary import summarize
 from lt_det.data.inspection.summary_text import format_summary
+from lt_det.pages.class_plot import plot_class_distribution
 
 
 def record(classes, height=10, width=20, crowd=(), file_name=None):

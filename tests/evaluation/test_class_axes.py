@@ -1,6 +1,6 @@
 import numpy as np
 
-from lt_det.evaluation.class_axes import bin_means
+from lt_det.pages.class_axes import bin_means
 
 
 def test_bin_means_by_hand():

@@ -7,7 +7,7 @@ from fake_comparison import comparison, fail
 from lt_det.evaluation.compare_page import comparison_page
 from lt_det.evaluation.compare_report import write_compare_report
 from lt_det.evaluation.compare_tables import class_table, scores_table
-from lt_det.evaluation.plot_style import Rendered
+from lt_det.pages.plot_style import Rendered
 
 EVIL = "<script>alert('x')</script>"
 PLOT = Rendered("compare_a", 'A "plot"', "What <it> shows", b"png", b"<svg/>")

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 
-from lt_det.evaluation.plot_style import look, shorten, spread
+from lt_det.pages.plot_style import look, shorten, spread
 
 
 def test_spread_labels_keep_their_order_and_distance():

@@ -7,8 +7,8 @@ from browser import browse, needs_chromium
 from fake_runs import NAMES, add_all, make_run
 from PIL import Image
 
-from lt_det.evaluation.page import Gallery, Picture
 from lt_det.evaluation.run_report import write_run_report
+from lt_det.pages.page import Gallery, Picture
 
 SCRIPT = """(page) => {
   const classes = page.querySelector("[data-searched]");

@@ -1,4 +1,4 @@
-from lt_det.evaluation.tables import Cell, Table, markdown_table
+from lt_det.pages.tables import Cell, Table, markdown_table
 
 
 def test_markdown_shows_every_text_as_it_is():

@@ -13,10 +13,10 @@ from detectron2.utils.events import get_event_storage
 from torch import nn
 
 from lt_det.class_stats import GROUP_NAMES, ClassStats
-from lt_det.data.class_plot import GROUP_COLORS
 from lt_det.engine.bilevel.step import MetaStep
 from lt_det.evaluation.results import atomic_text
 from lt_det.modeling.find_predictors import box_predictors
+from lt_det.pages.class_plot import GROUP_COLORS
 
 __all__ = ["ClassRatesReport", "plot_class_rates"]
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from lt_det.evaluation.plot_style import Rendered
-from lt_det.evaluation.tables import Table, markdown_table
+from lt_det.pages.plot_style import Rendered
+from lt_det.pages.tables import Table, markdown_table
 
 __all__ = ["Gallery", "Picture", "Section", "html_page", "markdown_page"]
 

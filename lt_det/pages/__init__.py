@@ -1,0 +1,1 @@
+"""How a table, a plot and an HTML page look."""
