@@ -15,7 +15,7 @@ import sys
 
 from detectron2.utils.logger import setup_logger
 
-from lt_det.evaluation.run_report import write_run_report
+from lt_det.reports.runs.report import write_run_report
 
 
 def parse_args(argv=None) -> argparse.Namespace:

@@ -22,7 +22,7 @@ from lt_det.compare.runs import (
 )
 from lt_det.evaluation.metrics.bootstrap import difference_of_replicates
 from lt_det.evaluation.results import atomic_text, read_results
-from lt_det.evaluation.weight_norms import weight_norms
+from lt_det.reports.runs.weight_norms import weight_norms
 
 __all__ = ["best_run", "collect", "runs_of", "write_comparison"]
 
@@ -42,7 +42,7 @@ def collect(
     errors: Mapping[str, str],
     notes: Sequence[str],
 ) -> dict:
-    """What ``lt_det.evaluation.comparison`` describes, of the runs that are evaluated.
+    """What ``lt_det.reports.comparison.content`` describes, of the runs that are evaluated.
 
     Args:
         bench: whose output folder holds the runs.

@@ -29,7 +29,7 @@ from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.run import config_from_args
 from lt_det.engine.stop_after import UNFINISHED
 from lt_det.engine.trainer import LTTrainer
-from lt_det.evaluation.compare_report import write_compare_report
+from lt_det.reports.comparison.report import write_compare_report
 from lt_det.utils.provenance import provenance
 
 __all__ = ["run_from_args"]

@@ -11,7 +11,7 @@ from toy_comparison import COMPARISON, rows_of
 from lt_det.config import add_lt_det_config
 from lt_det.data.statistics import FROM_CHECKPOINT
 from lt_det.engine.run import evaluate
-from lt_det.evaluation.comparison import check_comparison
+from lt_det.reports.comparison.content import check_comparison
 
 pytestmark = pytest.mark.integration
 

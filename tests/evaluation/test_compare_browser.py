@@ -4,9 +4,9 @@ import pytest
 from browser import browse, needs_chromium
 from fake_comparison import METHODS, comparison, fail
 
-from lt_det.evaluation.compare_page import comparison_page
-from lt_det.evaluation.compare_plots import comparison_plots
-from lt_det.evaluation.compare_tables import class_table, scores_table, settings_table
+from lt_det.reports.comparison.page import comparison_page
+from lt_det.reports.comparison.plots import comparison_plots
+from lt_det.reports.comparison.tables import class_table, scores_table, settings_table
 
 SCRIPT = """(page) => {
   const scores = page.querySelector("table");

@@ -4,10 +4,10 @@ from html.parser import HTMLParser
 import pytest
 from fake_comparison import comparison, fail
 
-from lt_det.evaluation.compare_page import comparison_page
-from lt_det.evaluation.compare_report import write_compare_report
-from lt_det.evaluation.compare_tables import class_table, scores_table
 from lt_det.pages.plot_style import Rendered
+from lt_det.reports.comparison.page import comparison_page
+from lt_det.reports.comparison.report import write_compare_report
+from lt_det.reports.comparison.tables import class_table, scores_table
 
 EVIL = "<script>alert('x')</script>"
 PLOT = Rendered("compare_a", 'A "plot"', "What <it> shows", b"png", b"<svg/>")

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from fake_comparison import METHODS, comparison, fail
 
-from lt_det.evaluation.compare_class_plots import draw_class_ap, draw_weight_norms
-from lt_det.evaluation.compare_groups_plot import draw_groups, group_points
-from lt_det.evaluation.compare_plots import comparison_plots
-from lt_det.evaluation.compare_selection_plot import draw_selection, selection_lines
+from lt_det.reports.comparison.class_plots import draw_class_ap, draw_weight_norms
+from lt_det.reports.comparison.groups_plot import draw_groups, group_points
+from lt_det.reports.comparison.plots import comparison_plots
+from lt_det.reports.comparison.selection_plot import draw_selection, selection_lines
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 from fake_comparison import comparison, fail
 
-from lt_det.evaluation.compare_summary import summary_table
+from lt_det.reports.comparison.summary import summary_table
 
 METHODS = ("control", "better", "best")
 

@@ -1,7 +1,7 @@
 import pytest
 from fake_comparison import comparison, fail
 
-from lt_det.evaluation import compare_tables
+from lt_det.reports.comparison import tables as compare_tables
 
 METHODS = ("control", "better", "best")
 

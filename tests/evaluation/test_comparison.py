@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fake_comparison import comparison, fail
 
-from lt_det.evaluation import comparison as reading
+from lt_det.reports.comparison import content as reading
 
 METHODS = ("control", "better", "best")
 

@@ -3,7 +3,7 @@ import json
 import pytest
 from fake_runs import DIAGNOSTICS
 
-from lt_det.evaluation.diagnostics_file import read_diagnostics
+from lt_det.reports.runs.diagnostics_file import read_diagnostics
 
 
 def test_every_part_is_optional(tmp_path):

@@ -7,8 +7,8 @@ from browser import browse, needs_chromium
 from fake_runs import NAMES, add_all, make_run
 from PIL import Image
 
-from lt_det.evaluation.run_report import write_run_report
 from lt_det.pages.page import Gallery, Picture
+from lt_det.reports.runs.report import write_run_report
 
 SCRIPT = """(page) => {
   const classes = page.querySelector("[data-searched]");
@@ -44,7 +44,7 @@ def test_report_in_a_browser(tmp_path, monkeypatch, jpeg):
     views = [("ground truth", jpeg), (long, jpeg)]
     gallery = Gallery("worst", "Worst", "", [Picture(long, views)])
     monkeypatch.setattr(
-        "lt_det.evaluation.run_report.class_galleries", lambda *args, **options: [gallery]
+        "lt_det.reports.runs.report.class_galleries", lambda *args, **options: [gallery]
     )
     folders = [tmp_path / "a", tmp_path / long[:100]]
     write_run_report(folders, tmp_path / "report", num_replicates=20)

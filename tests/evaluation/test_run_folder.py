@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fake_runs import CATEGORY_IDS, DATASET, add_all, class_ap, make_matches, make_run
 
-from lt_det.evaluation.run_folder import RunFolder
+from lt_det.reports.runs.folder import RunFolder
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from fake_runs import IMAGE_IDS, NAMES, add_all, class_ap, make_matches, make_ru
 
 from lt_det.evaluation.metrics.bootstrap import average_precision, bootstrap_difference
 from lt_det.evaluation.metrics.group_metrics import group_means
-from lt_det.evaluation.run_folder import RunFolder
-from lt_det.evaluation.run_methods import bootstrap_methods, group_runs, short_names
+from lt_det.reports.runs.folder import RunFolder
+from lt_det.reports.runs.methods import bootstrap_methods, group_runs, short_names
 
 
 @pytest.fixture

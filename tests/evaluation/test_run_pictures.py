@@ -11,9 +11,9 @@ from toy import ToyLVIS
 from lt_det.data.datasets.lvis import register_lvis_format
 from lt_det.evaluation.group_evaluator import PREDICTIONS_FILE
 from lt_det.evaluation.results import write_results
-from lt_det.evaluation.run_folder import RunFolder
-from lt_det.evaluation.run_methods import group_runs
-from lt_det.evaluation.run_pictures import NoPicturesError, best_and_worst, class_galleries
+from lt_det.reports.runs.folder import RunFolder
+from lt_det.reports.runs.methods import group_runs
+from lt_det.reports.runs.pictures import NoPicturesError, best_and_worst, class_galleries
 
 NAME = "lt_det_test_pictures"
 

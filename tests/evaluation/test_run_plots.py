@@ -3,11 +3,11 @@ import pytest
 from fake_runs import add_all, make_matches, make_run
 
 from lt_det.evaluation.metrics.gradient_history import GradientHistory
-from lt_det.evaluation.run_class_plots import draw_by_frequency, draw_gradient_ratio, group_colors
-from lt_det.evaluation.run_folder import RunFolder
-from lt_det.evaluation.run_methods import Method, bootstrap_methods, group_runs
-from lt_det.evaluation.run_plots import draw_differences, draw_groups, run_plots
-from lt_det.evaluation.run_score_plots import (
+from lt_det.reports.runs.class_plots import draw_by_frequency, draw_gradient_ratio, group_colors
+from lt_det.reports.runs.folder import RunFolder
+from lt_det.reports.runs.methods import Method, bootstrap_methods, group_runs
+from lt_det.reports.runs.plots import draw_differences, draw_groups, run_plots
+from lt_det.reports.runs.score_plots import (
     draw_errors,
     draw_reliability,
     draw_scores,

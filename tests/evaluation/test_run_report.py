@@ -6,7 +6,7 @@ import pytest
 from fake_runs import DATASET, NAMES, add_all, make_run
 from tool_modules import load_quiet_tool
 
-from lt_det.evaluation.run_report import write_run_report
+from lt_det.reports.runs.report import write_run_report
 
 
 class Tables(HTMLParser):

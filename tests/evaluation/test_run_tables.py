@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from fake_runs import DIAGNOSTICS, add_all, make_run
 
-from lt_det.evaluation import run_tables
-from lt_det.evaluation.run_folder import RunFolder
-from lt_det.evaluation.run_methods import Intervals, bootstrap_methods, group_runs
+from lt_det.reports.runs import tables as run_tables
+from lt_det.reports.runs.folder import RunFolder
+from lt_det.reports.runs.methods import Intervals, bootstrap_methods, group_runs
 
 
 @pytest.fixture

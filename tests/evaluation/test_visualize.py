@@ -8,9 +8,9 @@ from pycocotools import mask as mask_utils
 from toy import ToyLVIS, make_instances
 
 from lt_det.data.datasets.lvis import register_lvis_format
-from lt_det.evaluation.drawing import DrawnObject, PanelPainter, enlargement, montage
 from lt_det.evaluation.lvis_evaluator import PREDICTIONS_FILE, LTLVISEvaluator
-from lt_det.evaluation.visualize import choose_pictures, draw_predictions, read_predictions
+from lt_det.reports.drawing import DrawnObject, PanelPainter, enlargement, montage
+from lt_det.reports.visualize import choose_pictures, draw_predictions, read_predictions
 
 NAME = "lt_det_test_visualize"
 RED, BLUE = (214, 39, 40), (31, 119, 180)  # rare, frequent

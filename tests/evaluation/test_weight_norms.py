@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lt_det.evaluation.weight_norms import weight_norms
+from lt_det.reports.runs.weight_norms import weight_norms
 
 
 class Evil:

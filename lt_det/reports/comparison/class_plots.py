@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lt_det.evaluation.comparison import (
+from lt_det.evaluation.results import TASK_NAMES
+from lt_det.pages.class_axes import draw_classes, mark_groups
+from lt_det.pages.plot_style import CONTROL_COLOR, label_log, look, panels, subtitle
+from lt_det.reports.comparison.content import (
     STAGE1_NAME,
     Comparison,
     class_ap,
@@ -17,9 +20,6 @@ from lt_det.evaluation.comparison import (
     stage1_row,
     weight_norms,
 )
-from lt_det.evaluation.results import TASK_NAMES
-from lt_det.pages.class_axes import draw_classes, mark_groups
-from lt_det.pages.plot_style import CONTROL_COLOR, label_log, look, panels, subtitle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

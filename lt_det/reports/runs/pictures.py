@@ -15,19 +15,19 @@ from PIL import Image
 
 from lt_det.data.datasets.lvis_builtin import extend_lvis_metadata
 from lt_det.data.datasets.register import register_from_config
-from lt_det.evaluation.drawing import DrawnObject, PanelPainter
 from lt_det.evaluation.group_evaluator import PREDICTIONS_FILE
 from lt_det.evaluation.results import format_percent
-from lt_det.evaluation.run_folder import ClassRow, RunFolder
-from lt_det.evaluation.run_methods import Method
-from lt_det.evaluation.visualize import (
+from lt_det.openmoji.spec import register_all_openmoji
+from lt_det.pages.page import Gallery, Picture
+from lt_det.reports.drawing import DrawnObject, PanelPainter
+from lt_det.reports.runs.folder import ClassRow, RunFolder
+from lt_det.reports.runs.methods import Method
+from lt_det.reports.visualize import (
     check_same_data_set,
     class_groups,
     class_of_category,
     read_predictions,
 )
-from lt_det.openmoji.spec import register_all_openmoji
-from lt_det.pages.page import Gallery, Picture
 
 __all__ = ["NoPicturesError", "best_and_worst", "class_galleries"]
 

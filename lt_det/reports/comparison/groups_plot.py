@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lt_det.evaluation.comparison import (
+from lt_det.evaluation.results import TASK_NAMES
+from lt_det.pages.plot_style import figure_of, look, shorten, spread
+from lt_det.reports.comparison.content import (
     Comparison,
     Row,
     finished_rows,
@@ -15,8 +17,6 @@ from lt_det.evaluation.comparison import (
     seed_values,
     stage1_row,
 )
-from lt_det.evaluation.results import TASK_NAMES
-from lt_det.pages.plot_style import figure_of, look, shorten, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lt_det.evaluation.metrics.group_metrics import GROUP_NAMES
-from lt_det.evaluation.run_methods import Method
 from lt_det.pages.class_axes import draw_classes, mark_groups
 from lt_det.pages.class_plot import GROUP_COLORS
 from lt_det.pages.plot_style import CONTROL_COLOR, label_log, look, panels
+from lt_det.reports.runs.methods import Method
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from lt_det.evaluation.compare_tables import difference_cell, scores_cells, settings_text
-from lt_det.evaluation.comparison import Comparison, Row, main_task, stage1_row
 from lt_det.evaluation.results import METHOD_METRICS, TASK_NAMES
 from lt_det.pages.tables import Cell, Table
+from lt_det.reports.comparison.content import Comparison, Row, main_task, stage1_row
+from lt_det.reports.comparison.tables import difference_cell, scores_cells, settings_text
 
 __all__ = ["summary_table"]
 

@@ -6,19 +6,19 @@ from functools import partial
 
 import numpy as np
 
-from lt_det.evaluation.compare_class_plots import draw_class_ap, draw_weight_norms
-from lt_det.evaluation.compare_groups_plot import draw_groups, group_points
-from lt_det.evaluation.compare_selection_plot import draw_selection
-from lt_det.evaluation.comparison import (
+from lt_det.evaluation.results import TASK_NAMES
+from lt_det.pages.class_axes import MAX_DOTS
+from lt_det.pages.plot_style import Plot
+from lt_det.reports.comparison.class_plots import draw_class_ap, draw_weight_norms
+from lt_det.reports.comparison.content import (
     Comparison,
     class_counts,
     finished_rows,
     main_task,
     weight_norms,
 )
-from lt_det.evaluation.results import TASK_NAMES
-from lt_det.pages.class_axes import MAX_DOTS
-from lt_det.pages.plot_style import Plot
+from lt_det.reports.comparison.groups_plot import draw_groups, group_points
+from lt_det.reports.comparison.selection_plot import draw_selection
 
 __all__ = ["Plot", "comparison_plots"]
 

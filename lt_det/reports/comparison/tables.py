@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from lt_det.compare.studies.study_report import excludes_zero, format_difference
-from lt_det.evaluation.comparison import (
+from lt_det.evaluation.results import METHOD_METRICS, TASK_NAMES, format_seeds
+from lt_det.pages.tables import Cell, Table, percent_cell
+from lt_det.reports.comparison.content import (
     Comparison,
     Row,
     best_rows,
@@ -21,8 +23,6 @@ from lt_det.evaluation.comparison import (
     seed_values,
     stage1_row,
 )
-from lt_det.evaluation.results import METHOD_METRICS, TASK_NAMES, format_seeds
-from lt_det.pages.tables import Cell, Table, percent_cell
 
 __all__ = [
     "class_table",

@@ -11,8 +11,8 @@ import numpy as np
 from lt_det.compare.studies.study_report import excludes_zero, format_difference
 from lt_det.evaluation.metrics.group_metrics import GROUP_NAMES
 from lt_det.evaluation.results import METHOD_METRICS, TASK_NAMES, format_seeds
-from lt_det.evaluation.run_methods import Intervals, Method
 from lt_det.pages.tables import Cell, Table, percent_cell
+from lt_det.reports.runs.methods import Intervals, Method
 
 __all__ = [
     "calibration_table",

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lt_det.evaluation.compare_page import comparison_page
-from lt_det.evaluation.compare_plots import comparison_plots
-from lt_det.evaluation.compare_summary import summary_table
-from lt_det.evaluation.compare_tables import (
+from lt_det.evaluation.results import atomic_text
+from lt_det.pages.page import markdown_page
+from lt_det.pages.tables import Table
+from lt_det.reports.comparison.content import Comparison, check_comparison
+from lt_det.reports.comparison.page import comparison_page
+from lt_det.reports.comparison.plots import comparison_plots
+from lt_det.reports.comparison.summary import summary_table
+from lt_det.reports.comparison.tables import (
     class_table,
     differences_tables,
     failures_table,
     scores_table,
     settings_table,
 )
-from lt_det.evaluation.comparison import Comparison, check_comparison
-from lt_det.evaluation.results import atomic_text
-from lt_det.pages.page import markdown_page
-from lt_det.pages.tables import Table
 
 __all__ = ["write_compare_report"]
 
@@ -27,7 +27,7 @@ def write_compare_report(folder: str | Path, data: Comparison) -> str:
 
     Args:
         folder: created if missing.
-        data: content of ``compare.json``, see :mod:`lt_det.evaluation.comparison`.
+        data: content of ``compare.json``, see :mod:`lt_det.reports.comparison.content`.
 
     Returns:
         The Markdown text.

@@ -15,7 +15,7 @@ from lt_det.evaluation.metrics.bootstrap import (
     interval_of_replicates,
     replicate_metrics,
 )
-from lt_det.evaluation.run_folder import RunFolder
+from lt_det.reports.runs.folder import RunFolder
 
 __all__ = ["Intervals", "Method", "bootstrap_methods", "group_runs", "main_task", "short_names"]
 

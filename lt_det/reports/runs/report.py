@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lt_det.evaluation.results import atomic_text
-from lt_det.evaluation.run_folder import RunFolder
-from lt_det.evaluation.run_methods import (
+from lt_det.pages.page import Gallery, Section, html_page, markdown_page
+from lt_det.pages.tables import Table
+from lt_det.reports.runs.folder import RunFolder
+from lt_det.reports.runs.methods import (
     Intervals,
     Method,
     bootstrap_methods,
     group_runs,
     main_task,
 )
-from lt_det.evaluation.run_pictures import NoPicturesError, class_galleries
-from lt_det.evaluation.run_plots import run_plots
-from lt_det.evaluation.run_tables import (
+from lt_det.reports.runs.pictures import NoPicturesError, class_galleries
+from lt_det.reports.runs.plots import run_plots
+from lt_det.reports.runs.tables import (
     calibration_table,
     class_table,
     confusion_tables,
@@ -29,8 +31,6 @@ from lt_det.evaluation.run_tables import (
     results_tables,
     runs_table,
 )
-from lt_det.pages.page import Gallery, Section, html_page, markdown_page
-from lt_det.pages.tables import Table
 
 __all__ = ["write_run_report"]
 

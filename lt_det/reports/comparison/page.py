@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lt_det.evaluation.comparison import Comparison
 from lt_det.pages.page import html_page
 from lt_det.pages.plot_style import Rendered
 from lt_det.pages.tables import Table
+from lt_det.reports.comparison.content import Comparison
 
 __all__ = ["comparison_page"]
 

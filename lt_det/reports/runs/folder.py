@@ -16,11 +16,11 @@ import numpy as np
 import yaml
 
 from lt_det.class_stats import GROUP_NAMES
-from lt_det.evaluation.diagnostics_file import Diagnostics, read_diagnostics
 from lt_det.evaluation.matching.matches import Matches
 from lt_det.evaluation.metrics.gradient_history import GRADIENT_RATIO_FILE, GradientHistory
 from lt_det.evaluation.results import read_results
-from lt_det.evaluation.weight_norms import weight_norms
+from lt_det.reports.runs.diagnostics_file import Diagnostics, read_diagnostics
+from lt_det.reports.runs.weight_norms import weight_norms
 
 __all__ = ["ClassRow", "RunFolder"]
 

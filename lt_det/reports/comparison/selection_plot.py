@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lt_det.evaluation.compare_tables import value_text
-from lt_det.evaluation.comparison import Comparison, Row, number
 from lt_det.pages.plot_style import look, panels, spread, subtitle
+from lt_det.reports.comparison.content import Comparison, Row, number
+from lt_det.reports.comparison.tables import value_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
