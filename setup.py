@@ -32,7 +32,7 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["lt_det", "lt_det.*"]),
     # The page of a report: its template, style and script.
-    package_data={"lt_det.evaluation": ["*.html", "*.css", "*.js"]},
+    package_data={"lt_det.pages": ["*.html", "*.css", "*.js"]},
     python_requires=">=3.10",
     # detectron2, torch and torchvision are needed but deliberately absent, as in Detectron2's own
     # setup.py. Detectron2 is not on PyPI under its name. torch, torchvision and a compiled

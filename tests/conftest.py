@@ -192,7 +192,7 @@ def _tiny_cfg(toy_lvis: ToyLVIS, output_dir: Path):
 @pytest.fixture
 def narrow_detector(monkeypatch):
     """The benchmarks' detector, narrow and of K = 5."""
-    from lt_det.benchmarks import meta_sides
+    from benchmarks.parts import meta_sides
 
     whole = meta_sides.stage_two_config
 

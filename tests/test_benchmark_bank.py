@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from benchmarks import bank, run_benchmark
+from benchmarks.parts import bank_sides, meta_sides
+from benchmarks.parts.bank_sides import BankSides, registered_pictures
 
 from lt_det.bank import extract_training_set as rois
-from lt_det.benchmarks import bank, bank_sides, meta_sides, run_benchmark
-from lt_det.benchmarks.bank_sides import BankSides, registered_pictures
 
 SIZE = meta_sides.Size(64, 16, 20, 2, iou_threshold=0.3)
 

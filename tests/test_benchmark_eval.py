@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-
-from lt_det.benchmarks import eval as benchmark
-from lt_det.benchmarks.eval_problem import make_detections, make_ground_truth
-from lt_det.benchmarks.eval_sides import Problem, detectron2_side, our_boxes, our_side
+from benchmarks import eval as benchmark
+from benchmarks.parts.eval_problem import make_detections, make_ground_truth
+from benchmarks.parts.eval_sides import Problem, detectron2_side, our_boxes, our_side
 
 pytest.importorskip("hotcoco")
 

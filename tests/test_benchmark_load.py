@@ -5,12 +5,13 @@ import os
 
 import numpy as np
 import pytest
+from benchmarks import load, run_benchmark
+from benchmarks.parts import load_sides
+from benchmarks.parts.load_sides import LoadSides, registered_file
+from benchmarks.parts.lvis_shaped import write_lvis_shaped
 from detectron2.data import DatasetCatalog
 from detectron2.data.datasets.lvis_v1_category_image_count import LVIS_CATEGORY_IMAGE_COUNT
 
-from lt_det.benchmarks import load, load_sides, run_benchmark
-from lt_det.benchmarks.load_sides import LoadSides, registered_file
-from lt_det.benchmarks.lvis_shaped import write_lvis_shaped
 from lt_det.data.datasets.record_source import dataset_records
 
 

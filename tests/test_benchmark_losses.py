@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from benchmarks import losses, run_benchmark
+from benchmarks.head import long_tailed_stats
 
-from lt_det.benchmarks import losses, run_benchmark
-from lt_det.benchmarks.head import long_tailed_stats
 from lt_det.losses import (
     BOX_CLS_LOSS_REGISTRY,
     BalancedSigmoidLoss,

@@ -4,9 +4,10 @@ import json
 
 import pytest
 import torch
+from benchmarks import head, meta, run_benchmark
+from benchmarks.parts import meta_sides, meta_streams
+from benchmarks.parts.three_forwards import RateOutputLayers, ThreeForwards
 
-from lt_det.benchmarks import head, meta, meta_sides, meta_streams, run_benchmark
-from lt_det.benchmarks.three_forwards import RateOutputLayers, ThreeForwards
 from lt_det.engine.bilevel.methods import MetaReweighter
 from lt_det.engine.bilevel.step import MetaStep
 from lt_det.losses import BalancedSoftmaxLoss

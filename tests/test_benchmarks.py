@@ -5,18 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
-from detectron2.data import DatasetCatalog
-from detectron2.utils.events import EventStorage
-from tool_modules import load_tool
-
-from lt_det.benchmarks import (
-    benchmark_names,
-    count,
-    head,
-    run_benchmark,
-    timing,
-)
-from lt_det.benchmarks.timing import (
+from benchmarks import benchmark_names, count, head, run_benchmark
+from benchmarks.parts import timing
+from benchmarks.parts.timing import (
     BenchmarkResult,
     Comparison,
     Quartiles,
@@ -26,6 +17,10 @@ from lt_det.benchmarks.timing import (
     time_pairs,
     time_rounds,
 )
+from detectron2.data import DatasetCatalog
+from detectron2.utils.events import EventStorage
+from tool_modules import load_tool
+
 from lt_det.class_stats import ClassStats
 from lt_det.losses import BalancedSigmoidLoss, BalancedSoftmaxLoss, SoftmaxLoss
 

@@ -9,7 +9,7 @@ import lt_det.utils.quiet  # noqa: F401 # isort: skip
 import argparse
 import sys
 
-from lt_det.benchmarks import benchmark_names, run_benchmark
+from benchmarks import benchmark_names, run_benchmark
 
 
 def parse_args(argv=None) -> argparse.Namespace:

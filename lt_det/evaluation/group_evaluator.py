@@ -52,8 +52,8 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
     What it returns beside these, and at which cost, is the business of `MetricOptions`.
 
     With `output_dir` these files are written there: ``results.json``, ``per_class.csv``,
-    ``matches_<task>.npz`` (see `lt_det.evaluation.metrics.bootstrap`), ``diagnostics.json`` and, if asked,
-    ``lvis_instances_results.json``, the detections in the result format of LVIS and COCO.
+    ``matches_<task>.npz`` (see `lt_det.evaluation.metrics.bootstrap`), ``diagnostics.json`` and, if
+    asked, ``lvis_instances_results.json``, the detections in the result format of LVIS and COCO.
 
     Attributes:
         output_dir: see the constructor.

@@ -30,8 +30,8 @@ class LTLVISEvaluator(GroupEvaluator):
 
         Args:
             dataset_name: see `GroupEvaluator`.
-            backend: one of `lt_det.evaluation.official.backends.BACKENDS`. Where hotcoco cannot run, or
-                refuses the file, the LVIS API evaluates and a message says so.
+            backend: one of `lt_det.evaluation.official.backends.BACKENDS`. Where hotcoco cannot
+                run, or refuses the file, the LVIS API evaluates and a message says so.
             options: see `GroupEvaluator`.
 
         Raises:

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+from benchmarks.parts.lvis_shaped import write_lvis_shaped
 from detectron2.data.datasets.lvis import load_lvis_json
 
-from lt_det.benchmarks.lvis_shaped import write_lvis_shaped
 from lt_det.data.datasets.lvis_as_detectron2 import read_lvis_as_detectron2
 
 VAL64 = Path(__file__).parents[3] / "shared/data/lvis_val64/lvis_v0.5_val64.json"

@@ -4,6 +4,7 @@ import functools
 import json
 
 import pytest
+from benchmarks.parts.lvis_shaped import write_lvis_shaped
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.lvis import (
     get_lvis_instances_meta,
@@ -13,7 +14,6 @@ from detectron2.data.datasets.lvis import (
 from detectron2.utils import logger as detectron2_logger
 from toy_coco import write_toy_coco
 
-from lt_det.benchmarks.lvis_shaped import write_lvis_shaped
 from lt_det.data.cache.mapped_records import are_mapped
 from lt_det.data.datasets.coco import load_coco_format, register_coco_format
 from lt_det.data.datasets.lvis import load_lvis_format

@@ -113,7 +113,7 @@ def rescale_hypergradient(gradient: torch.Tensor, normaliser: float, gain: float
     Args:
         gradient: by phi.
         normaliser: of the inner loss, in a cascade that of its first stage.
-        gain: :attr:`lt_det.engine.bilevel.look_ahead.LookAhead.gain`. At 0 (a learning rate of 0) the step
-            does not move, and the gradient, 0, stays.
+        gain: :attr:`lt_det.engine.bilevel.look_ahead.LookAhead.gain`. At 0 (a learning rate of 0)
+            the step does not move, and the gradient, 0, stays.
     """
     return gradient * (normaliser / gain) if gain else gradient

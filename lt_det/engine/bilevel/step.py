@@ -62,7 +62,8 @@ class MetaStep:
         optimizer: of the classifiers; SGD or AdamW.
         method: what the rates do.
         base_lr: Adam's, on phi.
-        outer_loss: "plain" or "balanced", see :func:`lt_det.engine.bilevel.hypergradient.outer_gradient`.
+        outer_loss: "plain" or "balanced", see
+            :func:`lt_det.engine.bilevel.hypergradient.outer_gradient`.
         rescale: see :func:`lt_det.engine.bilevel.class_rates.rescale_hypergradient`.
         clip: what ``optimizer`` clips gradients by.
 

@@ -22,7 +22,8 @@ class DropLoss(EQLLoss):
     code takes each one's own.
 
     With ``link="gumbel"`` this is GOL (:class:`lt_det.losses.sigmoid.links.GumbelLink`), whose
-    classifier starts at a bias of -2, ``prior_prob`` exp(-exp(2)) = 0.000618, and at equal weights of 0.001.
+    classifier starts at a bias of -2, ``prior_prob`` exp(-exp(2)) = 0.000618, and at equal weights
+    of 0.001.
 
     Args:
         num_classes: see :class:`BoxClsLoss`.

@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 import torch
 
-from lt_det.benchmarks.head import (
+from benchmarks.head import (
     FOREGROUND_FRACTION,
     LVIS_CLASSES,
     MANY_CLASSES,
     long_tailed_stats,
 )
-from lt_det.benchmarks.timing import (
+from benchmarks.parts.timing import (
     BenchmarkResult,
     Comparison,
     compare,

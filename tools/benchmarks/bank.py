@@ -21,9 +21,9 @@ import numpy as np
 from detectron2.utils.events import EventStorage
 from tabulate import tabulate
 
-from lt_det.benchmarks.bank_sides import DETECTOR_BATCH, BankSides, registered_pictures
-from lt_det.benchmarks.meta_sides import NUM_CLASSES, Size
-from lt_det.benchmarks.timing import (
+from benchmarks.parts.bank_sides import DETECTOR_BATCH, BankSides, registered_pictures
+from benchmarks.parts.meta_sides import NUM_CLASSES, Size
+from benchmarks.parts.timing import (
     BenchmarkResult,
     Quartiles,
     machine,

@@ -1,6 +1,6 @@
 """The sides of the benchmark ``bank``: stage 2 in the detector, an extraction, steps from a bank.
 
-Pictures and weights are those of :mod:`lt_det.benchmarks.meta_sides`, random, but the pictures are
+Pictures and weights are those of :mod:`benchmarks.parts.meta_sides`, random, but the pictures are
 files of a registered data set: both sides read, decode and augment them.
 """
 
@@ -18,17 +18,17 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-from lt_det.bank.extract_training_set import build_feature_bank
-from lt_det.bank.feature_bank import FeatureBank
-from lt_det.bank.training import classifier_steps
-from lt_det.benchmarks import meta_sides
-from lt_det.benchmarks.meta_sides import (
+from benchmarks.parts import meta_sides
+from benchmarks.parts.meta_sides import (
     OBJECT_SIDES,
     Size,
     classifier_optimizer,
     hooked,
     lean_detector,
 )
+from lt_det.bank.extract_training_set import build_feature_bank
+from lt_det.bank.feature_bank import FeatureBank
+from lt_det.bank.training import classifier_steps
 from lt_det.data.loaders import build_train_loader
 from lt_det.engine.autocast_trainer import AutocastTrainer
 

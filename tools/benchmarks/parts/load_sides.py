@@ -20,7 +20,7 @@ from detectron2.data.datasets.lvis import (
 )
 from detectron2.data.samplers import RepeatFactorTrainingSampler
 
-from lt_det.benchmarks.memory import peak_mib
+from benchmarks.parts.memory import peak_mib
 from lt_det.class_stats import ClassStats
 from lt_det.data.cache.mapped_records import counting_records
 from lt_det.data.datasets.lvis_builtin import extend_lvis_metadata

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from lt_det.benchmarks.load_sides import LoadSides, registered_file
-from lt_det.benchmarks.lvis_shaped import NUM_IMAGES, write_lvis_shaped
-from lt_det.benchmarks.timing import BenchmarkResult, Quartiles, machine, time_interleaved
+from benchmarks.parts.load_sides import LoadSides, registered_file
+from benchmarks.parts.lvis_shaped import NUM_IMAGES, write_lvis_shaped
+from benchmarks.parts.timing import BenchmarkResult, Quartiles, machine, time_interleaved
 
 __all__ = ["run"]
 

@@ -17,7 +17,7 @@ from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
-from lt_det.benchmarks.timing import (
+from benchmarks.parts.timing import (
     BenchmarkResult,
     Comparison,
     compare,

@@ -18,7 +18,7 @@ from detectron2.evaluation import LVISEvaluator
 from lvis import LVIS, LVISEval
 
 import lt_det.evaluation.official.lvis_api  # noqa: F401 # makes the LVIS API run with today's NumPy
-from lt_det.benchmarks.memory import forget_peak, peak_mib, resident_mib
+from benchmarks.parts.memory import forget_peak, peak_mib, resident_mib
 from lt_det.evaluation.matching.detection_columns import DetectionColumns
 from lt_det.evaluation.matching.detections import ImageDetections
 from lt_det.evaluation.metrics.group_metrics import Evaluation

@@ -1,7 +1,7 @@
 """Benchmarks behind ``tools/benchmark.py``, one a file.
 
 A benchmark is a module of this folder with ``run(quick: bool) -> BenchmarkResult``; its file name
-is its name. Nothing is imported until it is asked for.
+is its name. What benchmarks share is in ``parts/``. Nothing is imported until it is asked for.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lt_det.benchmarks.timing import BenchmarkResult
+    from benchmarks.parts.timing import BenchmarkResult
 
 __all__ = ["benchmark_names", "run_benchmark"]
 
@@ -28,25 +28,10 @@ _IGNORED_WARNINGS = (
     "torch.meshgrid: in an upcoming release",
 )
 
-# Modules of this folder that are no benchmarks.
-_HELPERS = (
-    "bank_sides",
-    "eval_problem",
-    "eval_sides",
-    "load_sides",
-    "memory",
-    "lvis_shaped",
-    "meta_sides",
-    "meta_streams",
-    "three_forwards",
-    "timing",
-)
-
 
 def benchmark_names() -> list[str]:
     """Names of the benchmarks that exist, sorted."""
-    names = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(name for name in names if name not in _HELPERS)
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
 
 
 def run_benchmark(name: str, quick: bool = False) -> BenchmarkResult:

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from lt_det.benchmarks.eval_problem import NUM_IMAGES, make_detections, make_ground_truth
-from lt_det.benchmarks.eval_sides import (
+from benchmarks.parts.eval_problem import NUM_IMAGES, make_detections, make_ground_truth
+from benchmarks.parts.eval_sides import (
     TASKS,
     Problem,
     Side,
@@ -23,8 +23,8 @@ from lt_det.benchmarks.eval_sides import (
     our_boxes,
     our_side,
 )
-from lt_det.benchmarks.memory import forget_peak
-from lt_det.benchmarks.timing import BenchmarkResult, machine, one_thread
+from benchmarks.parts.memory import forget_peak
+from benchmarks.parts.timing import BenchmarkResult, machine, one_thread
 
 __all__ = ["run"]
 

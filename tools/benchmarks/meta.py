@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from detectron2.utils.events import EventStorage
 
-from lt_det.benchmarks.meta_sides import (
+from benchmarks.parts.meta_sides import (
     BATCH_SIZE,
     NUM_CLASSES,
     Size,
@@ -18,8 +18,8 @@ from lt_det.benchmarks.meta_sides import (
     plain_step,
     three_forwards_step,
 )
-from lt_det.benchmarks.meta_streams import StreamCost, measure_streams
-from lt_det.benchmarks.timing import (
+from benchmarks.parts.meta_streams import StreamCost, measure_streams
+from benchmarks.parts.timing import (
     BenchmarkResult,
     Comparison,
     Quartiles,

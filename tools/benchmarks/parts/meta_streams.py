@@ -13,9 +13,9 @@ from multiprocessing.connection import Connection
 import numpy as np
 from detectron2.config import CfgNode, get_cfg
 
-from lt_det.benchmarks.count import NUM_IMAGES, NUM_INSTANCES, make_dicts
-from lt_det.benchmarks.head import LVIS_CLASSES
-from lt_det.benchmarks.timing import time_rounds
+from benchmarks.count import NUM_IMAGES, NUM_INSTANCES, make_dicts
+from benchmarks.head import LVIS_CLASSES
+from benchmarks.parts.timing import time_rounds
 from lt_det.config import add_lt_det_config
 from lt_det.data.loaders import build_batch_plan, build_meta_plan
 
@@ -60,7 +60,7 @@ def resident_peak(step: Callable[[], object], warmup: Callable[[], object]) -> i
     """Largest resident memory of a process while ``step`` runs, beyond that before it, in bytes.
 
     Measured in a forked child, whose peak starts anew. Unlike
-    :func:`lt_det.benchmarks.timing.peak_memory` it sees Python's objects and NumPy's arrays.
+    :func:`benchmarks.parts.timing.peak_memory` it sees Python's objects and NumPy's arrays.
 
     Args:
         step: what to measure; it must not start threads.

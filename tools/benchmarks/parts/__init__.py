@@ -1,0 +1,1 @@
+"""The sides that the benchmarks compare, and what they measure with."""
