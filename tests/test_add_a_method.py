@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "add-a-method.md").read_text()
 # The page's other files, and the setting that chooses what is in each.
 OTHERS = {
@@ -48,10 +48,10 @@ CONTRACTS = [
     "tests/losses/test_contract.py",
     "tests/losses/test_contract_config.py",
     "tests/losses/test_contract_state.py",
-    "tests/modeling/test_classifiers.py",
+    "tests/modeling/classifiers/test_classifiers.py",
     "tests/data/test_samplers.py",
-    "tests/modeling/test_feature_augmentation_contract.py",
-    "tests/modeling/test_calibration_contract.py",
+    "tests/modeling/feature_augmentations/test_feature_augmentation_contract.py",
+    "tests/modeling/calibrations/test_calibration_contract.py",
 ]
 
 

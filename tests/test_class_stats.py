@@ -4,14 +4,14 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import SHARED_DATA
 
 from lt_det.class_stats import ClassStats, check_group_thresholds
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = SHARED_DATA
 
 
 def random_dicts(num_images=40, num_classes=7, seed=0):

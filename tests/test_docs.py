@@ -20,6 +20,7 @@ from detectron2.data import (
     get_detection_dataset_dicts,
 )
 from detectron2.modeling import build_model
+from paths import ROOT
 from toy_coco import CATEGORY_IDS, IMAGE_COUNT, write_toy_coco
 
 from lt_det.data.datasets.lvis import register_lvis_format
@@ -27,8 +28,8 @@ from lt_det.data.datasets.register import register_from_config
 from lt_det.losses import BalancedSoftmaxLoss
 from lt_det.modeling.find_predictors import box_predictors
 
-PLUG_IN = (Path(__file__).parents[1] / "docs" / "plug-in.md").read_text()
-STOCK_SCRIPT = (Path(__file__).parent / "stock_train_net.py").read_text()
+PLUG_IN = (ROOT / "docs" / "plug-in.md").read_text()
+STOCK_SCRIPT = (ROOT / "tests" / "helpers" / "stock_train_net.py").read_text()
 OUR_BUFFERS = "roi_heads.box_predictor.cls_loss.class_stats."
 
 

@@ -2,10 +2,10 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 from detectron2.config import get_cfg
+from paths import ROOT
 
 from lt_det import methods_table
 from lt_det.config import add_lt_det_config
@@ -14,7 +14,7 @@ from lt_det.method_card import MethodCard
 from lt_det.methods_table import COMBINATIONS, SECTIONS, SETTINGS, methods_page, own_classes
 from lt_det.registry import hyper_parameters
 
-PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
+PAGE = ROOT / "docs" / "methods.md"
 README = PAGE.parents[1] / "README.md"
 
 

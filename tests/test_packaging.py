@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 import setuptools
+from paths import ROOT
 
 import lt_det
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 from test_rois import files
 
-ROOT = Path(__file__).parents[2]
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 NUM_KILLS = 5
 # Seven pictures of the toy set have objects: 420 visits in 140 shards.

@@ -2,20 +2,15 @@
 
 import contextlib
 import logging
-import sys
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 import yaml
+from toy_comparison import COMPARISON, Given, compare_json
 from toy_stage1 import frozen_stage1
 
 from lt_det.compare import command, runs
-
-# `import toy_comparison` works however pytest was told to import test files.
-sys.path.insert(0, str(Path(__file__).parent))
-from toy_comparison import COMPARISON, Given, compare_json
 
 
 @pytest.fixture(scope="session")

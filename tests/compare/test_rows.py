@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from detectron2.layers import ShapeSpec
+from paths import ROOT
 
 from lt_det.compare.rows import STAGE1, Comparison, Row
 from lt_det.compare.settings import check_keys, with_settings
@@ -14,7 +15,6 @@ from lt_det.config import check_config
 from lt_det.engine.freeze import freeze_parameters
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
 
-ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(
     path.relative_to(ROOT).as_posix() for path in ROOT.glob("configs/**/comparisons/*")
 )

@@ -1,15 +1,11 @@
-"""Makes `import bilevel` and the losses' `import contract` work from here; stages of trainings."""
+"""Stages of trainings."""
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from lt_det.engine.run import train
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "losses"))
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
+from paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 # A step takes about 0.05 s on one core, so a random moment is anywhere: loading, a step, a write.
 MAX_ITER, PERIOD = 60, 3

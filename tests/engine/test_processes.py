@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from detectron2.utils.events import get_event_storage
+from paths import ROOT
 from two_processes import assert_close, in_two_processes, losses, train, train_rank
 
 from lt_det.engine.finite import STATE_NAME, NonFiniteLossError
@@ -18,8 +19,6 @@ from lt_det.modeling import LTFastRCNNOutputLayers
 from lt_det.utils.seeding import picture_number
 
 pytestmark = pytest.mark.integration
-
-ROOT = Path(__file__).parents[2]
 
 
 def predictions(output, name) -> list[tuple]:

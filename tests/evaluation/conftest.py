@@ -1,18 +1,14 @@
 """Fixtures of the evaluation tests."""
 
-import sys
 from pathlib import Path
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from toy_coco import write_toy_coco
+from toy_lvis import A, B, ToyLVIS, make_instances, three_images
 
 from lt_det.data.datasets.coco import register_coco_format
 from lt_det.evaluation.lvis_evaluator import PREDICTIONS_FILE, LTLVISEvaluator
-
-# `import toy` works however pytest was told to import test files.
-sys.path.insert(0, str(Path(__file__).parent))
-from toy import A, B, ToyLVIS, make_instances
 
 
 @pytest.fixture
@@ -32,16 +28,8 @@ def register():
 
 
 @pytest.fixture
-def toy():
-    """Class 0 (rare): two objects in image 1. Class 1 (common): none. Class 2 (frequent): one."""
-    toy = ToyLVIS("rcf")
-    toy.image(1)
-    toy.image(2, negative=[1])
-    toy.image(3, not_exhaustive=[3])
-    toy.box(1, 1, A)
-    toy.box(1, 1, B)
-    toy.box(3, 3, A)
-    return toy
+def toy() -> ToyLVIS:
+    return three_images()
 
 
 @pytest.fixture

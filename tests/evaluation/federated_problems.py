@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pycocotools.mask as mask_utils
-from toy import ToyLVIS
+from toy_lvis import ToyLVIS
 
 from lt_det.evaluation.matching.detection_columns import DetectionColumns
 from lt_det.evaluation.matching.detections import ImageDetections

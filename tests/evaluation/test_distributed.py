@@ -7,10 +7,10 @@ import pytest
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from detectron2.data import MetadataCatalog
-from toy import ToyLVIS, make_instances
+from toy_lvis import ToyLVIS, make_instances
 
 from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
-from lt_det.evaluation.matching.sides import detections
+from lt_det.evaluation.matching import detections
 
 # Equal scores in different pictures: the order in which ranks are gathered must not matter.
 DETECTIONS = {

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from toy import ELSEWHERE, A, B
+from toy_lvis import ELSEWHERE, A, B
 
 from lt_det.evaluation.metrics.bootstrap import average_precision
 from lt_det.evaluation.metrics.group_metrics import METRIC_NAMES

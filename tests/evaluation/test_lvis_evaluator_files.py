@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from toy import A
+from toy_lvis import A
 
 from lt_det.evaluation.lvis_evaluator import PREDICTIONS_FILE
 from lt_det.evaluation.matching.matches import Matches

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.structures import BitMasks, Boxes, Instances
-from toy import ELSEWHERE, A, B, make_instances
+from toy_lvis import ELSEWHERE, A, B, make_instances
 
 from lt_det.evaluation.lvis_evaluator import LTLVISEvaluator
 

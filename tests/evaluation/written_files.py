@@ -1,7 +1,7 @@
 """Detections that LTLVISEvaluator writes and that are evaluated again as files."""
 
 import numpy as np
-from toy import ELSEWHERE, A, B
+from toy_lvis import ELSEWHERE, A, B
 
 from lt_det.evaluation.matching.matches import Matches
 

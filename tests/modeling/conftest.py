@@ -1,14 +1,8 @@
 """Fixtures of the tests of box predictors and calibrations."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
 from lt_det.losses import SigmoidLoss, SoftmaxLoss
-
-# `import toy_predictor` works however pytest was told to import test files.
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from lt_det.data.statistics import compute_class_stats
+
 from benchmarks.head import LVIS_CLASSES, long_tailed_stats
 from benchmarks.parts.timing import BenchmarkResult, Quartiles, machine, time_rounds
-from lt_det.data.statistics import compute_class_stats
 
 __all__ = ["make_dicts", "run"]
 

@@ -17,6 +17,10 @@ from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
+from lt_det.class_stats import ClassStats
+from lt_det.losses import BalancedSigmoidLoss, BalancedSoftmaxLoss, BoxClsLoss
+from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
+
 from benchmarks.parts.timing import (
     BenchmarkResult,
     Comparison,
@@ -25,9 +29,6 @@ from benchmarks.parts.timing import (
     machine,
     one_thread,
 )
-from lt_det.class_stats import ClassStats
-from lt_det.losses import BalancedSigmoidLoss, BalancedSoftmaxLoss, BoxClsLoss
-from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
 
 __all__ = ["run"]
 

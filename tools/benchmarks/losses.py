@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import torch
 
+from lt_det.losses import BOX_CLS_LOSS_REGISTRY, BoxClsLoss, SigmoidLoss, SoftmaxLoss
+
 from benchmarks.head import (
     FOREGROUND_FRACTION,
     LVIS_CLASSES,
@@ -24,7 +26,6 @@ from benchmarks.parts.timing import (
     machine,
     one_thread,
 )
-from lt_det.losses import BOX_CLS_LOSS_REGISTRY, BoxClsLoss, SigmoidLoss, SoftmaxLoss
 
 __all__ = ["run"]
 

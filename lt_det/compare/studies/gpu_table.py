@@ -22,7 +22,7 @@ from lt_det.openmoji.writer import generate
 
 __all__ = ["Size", "Table", "run_from_args"]
 
-_REPOSITORY = Path(__file__).parents[2]
+_REPOSITORY = Path(__file__).parents[3]
 _CONFIGS = _REPOSITORY / "configs" / "OpenMoji-InstanceSegmentation"
 _CONFIG = _CONFIGS / "mask_rcnn_R_50_FPN_lvis_v1_softmax.yaml"
 

@@ -28,7 +28,7 @@ from lt_det.engine.run import config_from_args
 
 __all__ = ["Job", "run_comparison", "run_study"]
 
-_TOOLS = Path(__file__).parents[2] / "tools"
+_TOOLS = Path(__file__).parents[3] / "tools"
 
 
 @dataclass(frozen=True)

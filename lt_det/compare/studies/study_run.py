@@ -17,7 +17,7 @@ from lt_det.utils.provenance import provenance
 
 __all__ = ["PRESETS", "run_from_args"]
 
-_REPOSITORY = Path(__file__).parents[2]
+_REPOSITORY = Path(__file__).parents[3]
 _STUDIES = _REPOSITORY / "configs" / "OpenMoji-InstanceSegmentation" / "studies"
 PRESETS = ("ci", "demo", "study", "end_to_end")
 

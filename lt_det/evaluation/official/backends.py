@@ -8,7 +8,7 @@ import sys
 __all__ = ["BACKENDS", "check_backend", "log_fallback", "usable_backend"]
 
 BACKENDS = ("lvis", "hotcoco")
-# Versions of hotcoco that tests/evaluation/test_hotcoco_api.py has passed with.
+# Versions of hotcoco that tests/evaluation/official/test_hotcoco_api.py has passed with.
 PROVEN_VERSIONS = ("1.3.0",)
 
 logger = logging.getLogger(__name__)

@@ -18,6 +18,12 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
+from lt_det.bank.extract_training_set import build_feature_bank
+from lt_det.bank.feature_bank import FeatureBank
+from lt_det.bank.training import classifier_steps
+from lt_det.data.loaders import build_train_loader
+from lt_det.engine.autocast_trainer import AutocastTrainer
+
 from benchmarks.parts import meta_sides
 from benchmarks.parts.meta_sides import (
     OBJECT_SIDES,
@@ -26,11 +32,6 @@ from benchmarks.parts.meta_sides import (
     hooked,
     lean_detector,
 )
-from lt_det.bank.extract_training_set import build_feature_bank
-from lt_det.bank.feature_bank import FeatureBank
-from lt_det.bank.training import classifier_steps
-from lt_det.data.loaders import build_train_loader
-from lt_det.engine.autocast_trainer import AutocastTrainer
 
 __all__ = ["BankSides", "registered_pictures"]
 

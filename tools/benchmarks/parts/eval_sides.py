@@ -18,11 +18,12 @@ from detectron2.evaluation import LVISEvaluator
 from lvis import LVIS, LVISEval
 
 import lt_det.evaluation.official.lvis_api  # noqa: F401 # makes the LVIS API run with today's NumPy
-from benchmarks.parts.memory import forget_peak, peak_mib, resident_mib
 from lt_det.evaluation.matching.detection_columns import DetectionColumns
 from lt_det.evaluation.matching.detections import ImageDetections
 from lt_det.evaluation.metrics.group_metrics import Evaluation
 from lt_det.utils.garbage import no_garbage_collection
+
+from benchmarks.parts.memory import forget_peak, peak_mib, resident_mib
 
 __all__ = ["TASKS", "Problem", "Side", "detectron2_side", "in_own_process", "our_boxes", "our_side"]
 

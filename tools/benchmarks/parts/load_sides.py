@@ -20,11 +20,12 @@ from detectron2.data.datasets.lvis import (
 )
 from detectron2.data.samplers import RepeatFactorTrainingSampler
 
-from benchmarks.parts.memory import peak_mib
 from lt_det.class_stats import ClassStats
 from lt_det.data.cache.mapped_records import counting_records
 from lt_det.data.datasets.lvis_builtin import extend_lvis_metadata
 from lt_det.data.datasets.record_source import dataset_records
+
+from benchmarks.parts.memory import peak_mib
 
 __all__ = ["LoadSides", "main", "registered_file"]
 

@@ -16,14 +16,15 @@ from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances, PolygonMasks
 from torch import nn
 
-from benchmarks.head import LVIS_CLASSES, long_tailed_stats
-from benchmarks.parts.three_forwards import RateOutputLayers, ThreeForwards
 from lt_det.config import add_lt_det_config
 from lt_det.engine.autocast_trainer import AutocastTrainer
 from lt_det.engine.bilevel.trainer import MetaTrainer, build_meta_step
 from lt_det.engine.freeze import FrozenModulesInEval, FrozenProposals, freeze_parameters
 from lt_det.losses import BalancedSoftmaxLoss
 from lt_det.modeling.install import install_box_predictor
+
+from benchmarks.head import LVIS_CLASSES, long_tailed_stats
+from benchmarks.parts.three_forwards import RateOutputLayers, ThreeForwards
 
 __all__ = [
     "Size",

@@ -13,11 +13,12 @@ from multiprocessing.connection import Connection
 import numpy as np
 from detectron2.config import CfgNode, get_cfg
 
+from lt_det.config import add_lt_det_config
+from lt_det.data.loaders import build_batch_plan, build_meta_plan
+
 from benchmarks.count import NUM_IMAGES, NUM_INSTANCES, make_dicts
 from benchmarks.head import LVIS_CLASSES
 from benchmarks.parts.timing import time_rounds
-from lt_det.config import add_lt_det_config
-from lt_det.data.loaders import build_batch_plan, build_meta_plan
 
 __all__ = ["StreamCost", "measure_streams", "resident_peak"]
 
