@@ -1,4 +1,4 @@
-"""What losses, classifiers, samplers and calibrators share: a name, a config node, its keys.
+"""What losses, classifiers, samplers and calibrators share: a name, config keys, a card.
 
 Keyword-only parameters of a registered class **are** its config keys. A class
 ``BalancedSoftmaxLoss(num_classes, class_stats, *, tau=1.0)`` therefore has the node
@@ -12,28 +12,54 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fvcore.common.registry import Registry
 
-__all__ = ["hyper_parameters", "kwargs_from_node", "lookup", "node_name", "registered_below"]
+__all__ = [
+    "MethodCard",
+    "hyper_parameters",
+    "import_below",
+    "kwargs_from_node",
+    "lookup",
+    "node_name",
+]
 
 
-def registered_below(package: str, path: Iterable[str], *registries: Registry) -> dict[str, type]:
-    """Import every module below a package, so that a method is one file that nothing names.
+@dataclass(frozen=True, kw_only=True)
+class MethodCard:
+    """The row of a registered class in docs/methods.md, its class attribute ``CARD``.
+
+    One or two short sentences a field, in Markdown; name and defaults come from the class itself.
+    A class of lt_det has a card of its own: an inherited one would describe its parent.
+
+    Attributes:
+        paper: authors, short title, venue and year; "" for what no paper is about.
+        arxiv: its number, "" if there is none.
+        equation: the formula in the names of the docstrings, as plain text.
+        released: what the released code does differently, and the option that reaches it.
+        cost: time, memory and state beside the plain counterpart.
+        use_when: when to choose it.
+    """
+
+    paper: str = ""
+    arxiv: str = ""
+    equation: str
+    released: str = ""
+    cost: str
+    use_when: str
+
+
+def import_below(package: str, path: Iterable[str]) -> None:
+    """Import every module below a package, so that a file that is put there registers its class.
 
     Args:
         package: its name, the ``__name__`` of the caller.
         path: its ``__path__``.
-        registries: those its modules register classes in.
-
-    Returns:
-        name -> class of what the package's own modules registered, to be exported by it.
     """
     for module in pkgutil.walk_packages(path, f"{package}."):
         importlib.import_module(module.name)
-    entries = (entry for registry in registries for entry in registry)
-    return {name: cls for name, cls in entries if cls.__module__.startswith(f"{package}.")}
 
 
 def lookup(registry: Registry, name: str, key: str, others: Iterable[str] = ()) -> type:

@@ -13,7 +13,7 @@ from detectron2.data.samplers import RepeatFactorTrainingSampler
 
 from lt_det.class_stats import ClassStats
 from lt_det.data.class_lists import ClassLists
-from lt_det.method_card import MethodCard
+from lt_det.registry import MethodCard
 
 __all__ = [
     "INSTANCE_AWARE_CARD",

@@ -11,7 +11,7 @@ from lt_det.losses.prior import counts_above_zero
 from lt_det.losses.row_weights import RowWeighted
 from lt_det.losses.sigmoid.plain import SigmoidLoss
 from lt_det.losses.softmax.plain import SoftmaxLoss
-from lt_det.method_card import MethodCard
+from lt_det.registry import MethodCard
 
 __all__ = ["ClassBalanced", "ClassBalancedSigmoidLoss", "ClassBalancedSoftmaxLoss"]
 

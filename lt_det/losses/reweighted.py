@@ -9,7 +9,7 @@ from lt_det.losses.prior import class_prior
 from lt_det.losses.row_weights import RowWeighted
 from lt_det.losses.sigmoid.plain import SigmoidLoss
 from lt_det.losses.softmax.plain import SoftmaxLoss
-from lt_det.method_card import MethodCard
+from lt_det.registry import MethodCard
 
 __all__ = ["Reweighted", "ReweightedSigmoidLoss", "ReweightedSoftmaxLoss"]
 

@@ -2,16 +2,26 @@
 
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
 from lt_det.modeling.calibrations.base import CALIBRATION_REGISTRY, BoxCalibration
-from lt_det.modeling.classifiers.base import CLASSIFIER_REGISTRY, LinearClassifier
+from lt_det.modeling.calibrations.prior_calibration import (
+    LogitAdjustmentCalibration,
+    NorCalCalibration,
+)
+from lt_det.modeling.calibrations.tau_norm import TauNormCalibration
+from lt_det.modeling.classifiers.base import CLASSIFIER_REGISTRY, CosineClassifier, LinearClassifier
+from lt_det.modeling.classifiers.disalign import DisAlignClassifier
+from lt_det.modeling.classifiers.learned_scale import LearnedScaleClassifier
+from lt_det.modeling.classifiers.marc import MARCClassifier
 from lt_det.modeling.feature_augmentations.base import (
     FEATURE_AUGMENTATION_REGISTRY,
     AugmentedRows,
     FeatureAugmentation,
 )
+from lt_det.modeling.feature_augmentations.fasa import FASAAugmentation
+from lt_det.modeling.feature_augmentations.feature_memory import FeatureMemoryAugmentation
 from lt_det.modeling.install import install_box_predictor
 from lt_det.modeling.mask_head import NormedMaskRCNNConvUpsampleHead
 from lt_det.modeling.roi_heads import LTCascadeROIHeads, LTRes5ROIHeads, LTStandardROIHeads
-from lt_det.registry import registered_below
+from lt_det.registry import import_below
 
 __all__ = [
     "CALIBRATION_REGISTRY",
@@ -19,19 +29,24 @@ __all__ = [
     "FEATURE_AUGMENTATION_REGISTRY",
     "AugmentedRows",
     "BoxCalibration",
+    "CosineClassifier",
+    "DisAlignClassifier",
+    "FASAAugmentation",
     "FeatureAugmentation",
+    "FeatureMemoryAugmentation",
     "LTCascadeROIHeads",
     "LTFastRCNNOutputLayers",
     "LTRes5ROIHeads",
     "LTStandardROIHeads",
+    "LearnedScaleClassifier",
     "LinearClassifier",
+    "LogitAdjustmentCalibration",
+    "MARCClassifier",
+    "NorCalCalibration",
     "NormedMaskRCNNConvUpsampleHead",
+    "TauNormCalibration",
     "install_box_predictor",
 ]
 
-# Classifiers, feature augmentations and calibrations.
-_registered = registered_below(
-    __name__, __path__, CLASSIFIER_REGISTRY, FEATURE_AUGMENTATION_REGISTRY, CALIBRATION_REGISTRY
-)
-globals().update(_registered)
-__all__ += [name for name in _registered if name not in __all__]
+# A new file is registered before anybody exports its class above.
+import_below(__name__, __path__)

@@ -10,7 +10,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling.roi_heads.mask_head import ROI_MASK_HEAD_REGISTRY, MaskRCNNConvUpsampleHead
 from torch import nn
 
-from lt_det.method_card import MethodCard
+from lt_det.registry import MethodCard
 
 __all__ = ["NormedConv2d", "NormedMaskRCNNConvUpsampleHead"]
 

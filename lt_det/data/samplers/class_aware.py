@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from lt_det.data.samplers.base import TRAIN_SAMPLER_REGISTRY, PictureSampler, class_lists
-from lt_det.method_card import MethodCard
+from lt_det.registry import MethodCard
 
 __all__ = ["ClassAwareTrainingSampler"]
 

@@ -10,8 +10,8 @@ import torch
 from lt_det.data.meta_plan import MetaBatchPlan
 from lt_det.engine.bilevel import class_rates
 from lt_det.engine.bilevel.class_rates import foreground_count, sum_by_class, sum_by_index
-from lt_det.method_card import MethodCard
 from lt_det.modeling.roi_recorder import RoIs
+from lt_det.registry import MethodCard
 from lt_det.utils.distributed import sum_over_ranks
 
 __all__ = ["MetaReweighter", "MetaSampler", "RateMethod"]

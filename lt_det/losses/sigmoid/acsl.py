@@ -7,7 +7,7 @@ import torch
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.sigmoid.links import LINKS
 from lt_det.losses.sigmoid.plain import SigmoidLoss
-from lt_det.method_card import MethodCard
+from lt_det.registry import MethodCard
 
 __all__ = ["ACSLLoss"]
 

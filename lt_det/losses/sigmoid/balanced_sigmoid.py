@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.prior import check_count_type, frequency
 from lt_det.losses.sigmoid.plain import SigmoidLoss
-from lt_det.method_card import MethodCard
+from lt_det.registry import MethodCard
 
 __all__ = ["BalancedSigmoidLoss"]
 

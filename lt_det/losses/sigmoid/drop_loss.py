@@ -6,7 +6,7 @@ import torch
 
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.sigmoid.eql import EQLLoss
-from lt_det.method_card import MethodCard
+from lt_det.registry import MethodCard
 from lt_det.utils.distributed import sum_over_ranks
 
 __all__ = ["DropLoss"]

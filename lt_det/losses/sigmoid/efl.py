@@ -11,7 +11,7 @@ from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.sigmoid.focal import FocalLoss
 from lt_det.losses.sigmoid.gradient_sums import GradientSums
 from lt_det.losses.sigmoid.links import LINKS
-from lt_det.method_card import MethodCard
+from lt_det.registry import MethodCard
 
 __all__ = ["EFLLoss"]
 

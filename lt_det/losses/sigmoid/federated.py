@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.sigmoid.plain import SigmoidLoss
-from lt_det.method_card import MethodCard
+from lt_det.registry import MethodCard
 
 __all__ = ["FederatedLoss"]
 

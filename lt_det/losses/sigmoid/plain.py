@@ -11,7 +11,7 @@ from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.shift import ShiftedLoss
 from lt_det.losses.sigmoid.federated_classes import draw_federated_classes
 from lt_det.losses.sigmoid.links import LINKS
-from lt_det.method_card import MethodCard
+from lt_det.registry import MethodCard
 
 __all__ = ["SigmoidLoss"]
 

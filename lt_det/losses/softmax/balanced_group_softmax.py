@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
 from lt_det.losses.prior import check_count_type
-from lt_det.method_card import MethodCard
+from lt_det.registry import MethodCard
 from lt_det.utils.distributed import sum_over_ranks
 
 __all__ = ["BalancedGroupSoftmaxLoss"]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY, ExactBuffers
 from lt_det.losses.softmax.plain import SoftmaxLoss
-from lt_det.method_card import MethodCard
+from lt_det.registry import MethodCard
 from lt_det.utils.distributed import sum_over_ranks
 
 __all__ = ["EquilibriumLoss"]

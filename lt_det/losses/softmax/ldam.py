@@ -10,7 +10,7 @@ from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.class_balanced import ClassBalanced
 from lt_det.losses.prior import counts_above_zero
 from lt_det.losses.softmax.plain import SoftmaxLoss
-from lt_det.method_card import MethodCard
+from lt_det.registry import MethodCard
 
 __all__ = ["LDAMLoss"]
 

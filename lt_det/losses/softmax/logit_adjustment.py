@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.softmax.balanced_softmax import BalancedSoftmaxLoss
-from lt_det.method_card import MethodCard
+from lt_det.registry import MethodCard
 
 __all__ = ["LogitAdjustmentLoss"]
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 
 from lt_det.losses import BoxClsLoss
 from lt_det.losses.prior import check_count_type, class_prior, counts_above_zero
-from lt_det.method_card import MethodCard
 from lt_det.modeling.calibrations.base import CALIBRATION_REGISTRY, BoxCalibration, link_of
+from lt_det.registry import MethodCard
 
 __all__ = ["LogitAdjustmentCalibration", "NorCalCalibration"]
 

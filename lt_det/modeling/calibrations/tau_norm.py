@@ -7,8 +7,8 @@ import math
 import torch.nn.functional as F
 from torch import nn
 
-from lt_det.method_card import MethodCard
 from lt_det.modeling.calibrations.base import CALIBRATION_REGISTRY, BoxCalibration
+from lt_det.registry import MethodCard
 
 __all__ = ["TauNormCalibration"]
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from fvcore.common.registry import Registry
 from torch import nn
 
-from lt_det.method_card import MethodCard
+from lt_det.registry import MethodCard
 
 __all__ = ["CLASSIFIER_REGISTRY", "CLASSIFIER_SUFFIX", "CosineClassifier", "LinearClassifier"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from lt_det.method_card import MethodCard
 from lt_det.modeling.classifiers.base import CLASSIFIER_REGISTRY
 from lt_det.modeling.classifiers.foreground_map import ForegroundMapClassifier
+from lt_det.registry import MethodCard
 
 __all__ = ["DisAlignClassifier"]
 

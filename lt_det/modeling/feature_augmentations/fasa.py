@@ -8,13 +8,13 @@ import torch
 
 from lt_det.losses.base import ClassStatsBuffers
 from lt_det.losses.prior import counts_above_zero
-from lt_det.method_card import MethodCard
 from lt_det.modeling.feature_augmentations.affinity_propagation import affinity_propagation
 from lt_det.modeling.feature_augmentations.base import (
     FEATURE_AUGMENTATION_REGISTRY,
     AugmentedRows,
     FeatureAugmentation,
 )
+from lt_det.registry import MethodCard
 
 __all__ = ["FASAAugmentation"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from lt_det.method_card import MethodCard
 from lt_det.modeling.feature_augmentations.base import (
     FEATURE_AUGMENTATION_REGISTRY,
     AugmentedRows,
     FeatureAugmentation,
 )
+from lt_det.registry import MethodCard
 
 __all__ = ["FeatureMemoryAugmentation"]
 

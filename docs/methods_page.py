@@ -1,4 +1,4 @@
-"""docs/methods.md from the registries: ``python -m lt_det.methods_table > docs/methods.md``."""
+"""docs/methods.md from the registries: ``python docs/methods_page.py > docs/methods.md``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from lt_det.data.repeat_factors import INSTANCE_AWARE_CARD, REPEAT_CAP_CARD, REP
 from lt_det.data.samplers import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY
 from lt_det.engine.bilevel.methods import MetaReweighter, MetaSampler
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY
-from lt_det.method_card import MethodCard
 from lt_det.modeling.build import LOSS_SUFFIX
 from lt_det.modeling.calibrations.base import CALIBRATION_REGISTRY, CALIBRATION_SUFFIX
 from lt_det.modeling.classifiers.base import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX
@@ -24,9 +23,9 @@ from lt_det.modeling.feature_augmentations.base import (
     FEATURE_AUGMENTATION_SUFFIX,
 )
 from lt_det.modeling.mask_head import NormedMaskRCNNConvUpsampleHead
-from lt_det.registry import hyper_parameters, node_name
+from lt_det.registry import MethodCard, hyper_parameters, node_name
 
-__all__ = ["COMBINATIONS", "SECTIONS", "SETTINGS", "methods_page", "own_classes"]
+__all__ = ["COMBINATIONS", "SECTIONS", "SETTINGS", "markdown", "own_classes"]
 
 #: Title, registry, class name suffix, config key that names the class, node of its parameters.
 SECTIONS = (
@@ -118,7 +117,7 @@ _QUICK_CONFIG = "../configs/OpenMoji-InstanceSegmentation/mask_rcnn_small_{}.yam
 _HEADER = """\
 # All methods
 
-Written by `python -m lt_det.methods_table` from the classes themselves; a test fails when it is
+Written by `python docs/methods_page.py` from the classes themselves; a test fails when it is
 stale. A config key chooses a class; its parameters are keys below its node, the name before them
 (`EQL`: THRESHOLD is `MODEL.ROI_BOX_HEAD.CLS_LOSS.EQL.THRESHOLD`). "The others of" a class have its
 defaults. Combinations (a sampler and a loss, a classifier and a loss, a calibration after a plain
@@ -138,7 +137,7 @@ def own_classes(registry: Registry) -> list[type]:
     return sorted(classes, key=lambda cls: cls.__name__)
 
 
-def methods_page() -> str:
+def markdown() -> str:
     """The page, in Markdown.
 
     Raises:
@@ -149,7 +148,7 @@ def methods_page() -> str:
     if missing:
         raise ValueError(
             f"{missing} have no card: give each a class attribute CARD = MethodCard(...), see "
-            "lt_det/method_card.py"
+            "lt_det/registry.py"
         )
     return "\n".join([_HEADER, *_tables()])
 
@@ -217,4 +216,4 @@ def _row(*cells: str) -> str:
 
 
 if __name__ == "__main__":
-    print(methods_page(), end="")
+    print(markdown(), end="")

@@ -7,25 +7,23 @@ import pytest
 from detectron2.config import get_cfg
 from paths import ROOT
 
-from lt_det import methods_table
 from lt_det.config import add_lt_det_config
 from lt_det.losses import SoftmaxLoss
-from lt_det.method_card import MethodCard
-from lt_det.methods_table import COMBINATIONS, SECTIONS, SETTINGS, methods_page, own_classes
-from lt_det.registry import hyper_parameters
+from lt_det.registry import MethodCard, hyper_parameters
+
+import methods_page
+from methods_page import COMBINATIONS, SECTIONS, SETTINGS, markdown, own_classes
 
 PAGE = ROOT / "docs" / "methods.md"
 README = PAGE.parents[1] / "README.md"
 
 
 def test_page_is_not_stale():
-    assert PAGE.read_text() == methods_page(), (
-        "run `python -m lt_det.methods_table > docs/methods.md`"
-    )
+    assert PAGE.read_text() == markdown(), "run `python docs/methods_page.py > docs/methods.md`"
 
 
 def test_every_own_class_is_a_row():
-    lines = methods_page().splitlines()
+    lines = markdown().splitlines()
     for _, registry, *_ in SECTIONS:
         for cls in own_classes(registry):
             (row,) = [line for line in lines if line.startswith(f"| `{cls.__name__}`<br>")]
@@ -42,7 +40,7 @@ def listed(row: str) -> tuple[dict, str]:
 
 
 def test_parameters_and_those_of_the_parents_are_all():
-    lines = methods_page().splitlines()
+    lines = markdown().splitlines()
     for _, registry, *_ in SECTIONS:
         rows = {
             cls.__name__: listed(next(line for line in lines if f"| `{cls.__name__}`<br>" in line))
@@ -66,7 +64,7 @@ def test_combinations_are_of_classes_and_configs_that_exist():
         assert set(names) <= known, parts
         assert names or "REPEAT_FREQUENCY" in parts, parts
         file = f"configs/OpenMoji-InstanceSegmentation/mask_rcnn_small_{config}.yaml"
-        assert f"](../{file}) |" in methods_page()
+        assert f"](../{file}) |" in markdown()
         assert (PAGE.parents[1] / file).is_file()
 
 
@@ -82,7 +80,7 @@ def test_readme_says_where_every_method_sits():
 def test_every_setting_is_a_row_and_a_key():
     cfg = get_cfg()
     add_lt_det_config(cfg)
-    lines = methods_page().splitlines()
+    lines = markdown().splitlines()
     for setting, _, _ in SETTINGS:
         (row,) = [line for line in lines if line.startswith(f"| `{setting}`<br>")]
         assert row.count("|") == 5
@@ -95,13 +93,13 @@ def test_a_class_without_a_card_of_its_own_is_named(monkeypatch):
     class InheritsLoss(SoftmaxLoss):
         """Has its parent's card."""
 
-    monkeypatch.setattr(methods_table, "own_classes", lambda registry: [InheritsLoss])
+    monkeypatch.setattr(methods_page, "own_classes", lambda registry: [InheritsLoss])
     with pytest.raises(ValueError, match=r"InheritsLoss.*CARD"):
-        methods_page()
+        markdown()
 
 
 @pytest.mark.parametrize("field", ["paper", "equation", "released", "cost", "use_when"])
 def test_every_field_is_on_the_page(field, monkeypatch):
     values = {"equation": "a", "cost": "b", "use_when": "c", field: "what is | new"}
     monkeypatch.setattr(SoftmaxLoss, "CARD", MethodCard(**values))
-    assert "what is \\| new" in methods_page()
+    assert "what is \\| new" in markdown()
