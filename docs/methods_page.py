@@ -15,7 +15,7 @@ from lt_det.data.repeat_factors import INSTANCE_AWARE_CARD, REPEAT_CAP_CARD, REP
 from lt_det.data.samplers import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY
 from lt_det.engine.bilevel.methods import MetaReweighter, MetaSampler
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY
-from lt_det.modeling.build import LOSS_SUFFIX
+from lt_det.losses.base import LOSS_SUFFIX
 from lt_det.modeling.calibrations.base import CALIBRATION_REGISTRY, CALIBRATION_SUFFIX
 from lt_det.modeling.classifiers.base import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX
 from lt_det.modeling.feature_augmentations.base import (

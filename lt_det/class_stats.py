@@ -15,9 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["COUNT_TYPES", "GROUP_NAMES", "ClassStats", "check_group_thresholds"]
+__all__ = [
+    "COUNT_TYPES",
+    "GROUP_NAMES",
+    "LVIS_THRESHOLDS",
+    "ClassStats",
+    "check_group_thresholds",
+]
 
+# Name of each group index; groups are integer arrays (K,) of 0, 1, 2, or -1 for none.
 GROUP_NAMES = ("rare", "common", "frequent")
+# LVIS: image counts that end the rare and the common group.
+LVIS_THRESHOLDS = (10, 100)
 COUNT_TYPES = ("image", "instance")
 
 
@@ -130,7 +139,7 @@ class ClassStats:
             )
         return self.image_count if count_type == "image" else self.instance_count
 
-    def groups(self, thresholds: tuple[int, int] = (10, 100)) -> np.ndarray:
+    def groups(self, thresholds: tuple[int, int] = LVIS_THRESHOLDS) -> np.ndarray:
         """Group of each class by image count: 0 rare, 1 common, 2 frequent.
 
         LVIS: rare <= 10 < common <= 100 < frequent.

@@ -17,14 +17,13 @@ from lt_det.data.samplers import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY
 from lt_det.evaluation.metric_options import MetricOptions
 from lt_det.evaluation.official.backends import check_backend
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY
-from lt_det.modeling.build import LOSS_SUFFIX
+from lt_det.losses.base import LOSS_SUFFIX
 from lt_det.modeling.calibrations.base import CALIBRATION_REGISTRY, CALIBRATION_SUFFIX
 from lt_det.modeling.classifiers.base import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX
 from lt_det.modeling.feature_augmentations.base import (
     FEATURE_AUGMENTATION_REGISTRY,
     FEATURE_AUGMENTATION_SUFFIX,
 )
-from lt_det.openmoji.spec import register_all_openmoji
 from lt_det.registry import hyper_parameters, node_name
 from lt_det.utils.compat import check_detectron2
 
@@ -43,7 +42,6 @@ def add_lt_det_config(cfg: CfgNode) -> None:
         ValueError: if a registered class would take the place of another one's keys.
     """
     check_detectron2()
-    register_all_openmoji()
     extend_lvis_metadata()
 
     box_head = cfg.MODEL.ROI_BOX_HEAD

@@ -9,11 +9,12 @@ import numpy as np
 from detectron2.config import CfgNode
 from torch import nn
 
-from lt_det.bank.extraction import Extraction, autocast_of, extract, stored
+from lt_det.bank.extraction import Extraction, extract, stored
 from lt_det.bank.feature_bank import FeatureBank
 from lt_det.bank.identity import bank_identity
 from lt_det.bank.sampling import bank_sampling
 from lt_det.data.loaders import training_dataset
+from lt_det.engine.autocast_trainer import autocast_of
 from lt_det.engine.freeze import FrozenModulesInEval, FrozenProposals
 from lt_det.modeling.find_predictors import only_predictor
 from lt_det.modeling.roi_recorder import record_rois

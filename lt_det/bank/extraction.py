@@ -7,7 +7,6 @@ shared it.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import shutil
 import time
@@ -29,7 +28,7 @@ from lt_det.bank.folder import BankFolder
 from lt_det.data.stream import Place
 from lt_det.engine.freeze import frozen
 
-__all__ = ["Extraction", "autocast_of", "extract", "stored"]
+__all__ = ["Extraction", "extract", "stored"]
 
 logger = logging.getLogger(__name__)
 
@@ -99,13 +98,6 @@ def stored(tensor: torch.Tensor, dtype: str) -> np.ndarray:
     """A tensor as it is kept; what is too large becomes infinite, which :func:`extract` refuses."""
     with np.errstate(over="ignore"):
         return tensor.float().cpu().numpy().astype(dtype)
-
-
-def autocast_of(cfg: CfgNode) -> contextlib.AbstractContextManager:
-    """The autocast that the detector trains under."""
-    amp = cfg.SOLVER.AMP
-    device = torch.device(cfg.MODEL.DEVICE).type
-    return torch.autocast(device, getattr(torch, amp.PRECISION), enabled=amp.ENABLED)
 
 
 def _write_shards(

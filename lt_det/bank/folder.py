@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from lt_det.evaluation.results import atomic_text
+from lt_det.utils.atomic_file import atomic_text
 
 __all__ = ["BankFolder", "StaleBankError"]
 

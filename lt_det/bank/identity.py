@@ -5,24 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.utils.file_io import PathManager
 
+from lt_det.utils.code_digest import code_digest
+
 __all__ = ["bank_identity", "content_of", "sha256_of_file"]
 
-_PACKAGE = Path(__file__).parents[1]
-# Code that decides what is stored.
-_CODE = (
-    "bank/extraction.py",
-    "bank/proposals.py",
-    "bank/rois.py",
-    "bank/sampling.py",
-    "modeling/roi_recorder.py",
-    "seeding.py",
+# What computes and stores the features.
+_EXTRACTION = ("lt_det.bank.extract_training_set", "lt_det.bank.extract_test_set")
+# Code that does not reach the features, as the keys below: what is chosen after the extraction.
+_OTHER_CODE = (
+    "lt_det.losses",
+    "lt_det.modeling.classifiers",
+    "lt_det.modeling.calibrations",
+    "lt_det.modeling.feature_augmentations",
+    "lt_det.data.samplers",
 )
 # Keys that do not reach the features: the classifier's own, and where things are.
 _OTHER = (
@@ -53,7 +54,7 @@ def bank_identity(
         "data": ", ".join(dataset_names),
         "num_pictures": len(records),
         "data_content": content_of(dataset_names, records),
-        "code": _code(),
+        "code": code_digest(*_EXTRACTION, without=_OTHER_CODE),
         "torch": torch.__version__,
     }
     for key in ("MODEL", *keys):
@@ -76,13 +77,6 @@ def content_of(dataset_names: Sequence[str], records: Sequence[Mapping]) -> str:
     for record in records:
         digest.update(json.dumps(record, default=str, sort_keys=True).encode())
     return digest.hexdigest()
-
-
-def _code() -> str:
-    digest = hashlib.sha256()
-    for name in _CODE:
-        digest.update((_PACKAGE / name).read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _node(cfg: CfgNode, key: str):

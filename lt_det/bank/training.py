@@ -30,7 +30,6 @@ from lt_det.engine.bilevel.trainer import build_meta_step
 from lt_det.engine.feature_adaptation import adapt, adapting_predictors, period_of
 from lt_det.engine.freeze import freeze_parameters
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
-from lt_det.modeling.feature_augmentations.base import augmented_loss
 from lt_det.modeling.find_predictors import only_predictor
 from lt_det.modeling.roi_recorder import RoIs
 from lt_det.utils.seeding import seed_everything
@@ -165,7 +164,7 @@ def _plain_steps(cfg, predictor, optimizer, bank, dataset_dicts, seed) -> Iterat
     for rois in _batches(cfg, bank, dataset_dicts, seed, predictor.cls_loss.uses_verified):
         logits = predictor.cls_score(rois.features)
         loss = predictor.classification_loss(logits, rois.gt_classes, rois.weights, rois.verified)
-        loss = augmented_loss(predictor, loss, rois.features, logits, rois.gt_classes, rois.weights)
+        loss = predictor.augmented_loss(loss, rois.features, logits, rois.gt_classes, rois.weights)
         optimizer.zero_grad()
         (loss * predictor.loss_weight.get("loss_cls", 1.0)).backward()
         optimizer.step()

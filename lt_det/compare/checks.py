@@ -14,7 +14,7 @@ from lt_det.compare.rows import Comparison, Row
 from lt_det.compare.runs import has_results, row_folder, stage1_run
 from lt_det.compare.settings import check_keys, with_settings
 from lt_det.config import check_config
-from lt_det.evaluation.results import atomic_text
+from lt_det.utils.atomic_file import atomic_text
 
 __all__ = ["check_rows", "check_selection", "keep_settings"]
 

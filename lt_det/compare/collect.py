@@ -21,8 +21,9 @@ from lt_det.compare.runs import (
     stage1_run,
 )
 from lt_det.evaluation.metrics.bootstrap import difference_of_replicates
-from lt_det.evaluation.results import atomic_text, read_results
+from lt_det.evaluation.results import read_results
 from lt_det.reports.runs.weight_norms import weight_norms
+from lt_det.utils.atomic_file import atomic_text
 
 __all__ = ["best_run", "collect", "runs_of", "write_comparison"]
 

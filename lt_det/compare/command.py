@@ -23,7 +23,7 @@ from lt_det.compare.runs import Run, Workbench, stage1_run
 from lt_det.compare.tasks import OutOfTimeError, Task, TaskRunner
 from lt_det.config import check_config
 from lt_det.data.datasets.check import check_datasets
-from lt_det.data.statistics import training_dicts
+from lt_det.data.datasets.training_sets import training_dicts
 from lt_det.engine.check_start import require_weights
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.run import config_from_args

@@ -12,7 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from lt_det.data.datasets.annotation_file import read_annotation_file
 from lt_det.data.datasets.register import FORMATS
 from lt_det.data.held_out import is_drawn
-from lt_det.evaluation.results import atomic_text
+from lt_det.utils.atomic_file import atomic_text
 
 __all__ = ["hold_out"]
 

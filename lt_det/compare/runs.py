@@ -26,8 +26,8 @@ from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.trainer import LTTrainer, initialize_from_weights, save_class_stats
 from lt_det.evaluation.group_evaluator import GroupEvaluator
 from lt_det.evaluation.metrics.bootstrap import replicate_metrics
-from lt_det.evaluation.results import atomic_text
 from lt_det.modeling.find_predictors import only_predictor
+from lt_det.utils.atomic_file import atomic_text
 from lt_det.utils.forked import forked_map
 from lt_det.utils.seeding import seed_everything
 

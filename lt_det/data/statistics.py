@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -14,50 +14,20 @@ from detectron2.utils.file_io import PathManager
 
 from lt_det.class_stats import ClassStats
 from lt_det.data.cache.mapped_records import counting_records, join_records
-from lt_det.data.datasets.lvis_builtin import with_contiguous_federated_lists
 from lt_det.data.datasets.record_source import dataset_records
 from lt_det.data.datasets.register import register_from_config
-from lt_det.data.datasets.usable_records import usable_records
+from lt_det.data.datasets.training_sets import check_num_classes, training_dicts
+from lt_det.data.samplers import image_weights_from_config
 from lt_det.utils.cache_folder import cache_folder
+from lt_det.utils.code_digest import code_digest
 from lt_det.utils.file_digest import file_digest
 
-__all__ = [
-    "FROM_CHECKPOINT",
-    "class_stats_from_config",
-    "compute_class_stats",
-    "training_dicts",
-    "training_sets",
-]
+__all__ = ["FROM_CHECKPOINT", "class_stats_from_config", "compute_class_stats"]
 
 logger = logging.getLogger(__name__)
 
 # Value of DATASETS.CLASS_STATS_FILE for a model that takes its statistics from its checkpoint.
 FROM_CHECKPOINT = "checkpoint"
-# Part of the cache key: raise it when counting changes.
-_CACHE_VERSION = 3
-
-
-def training_dicts(cfg: CfgNode) -> Sequence[dict]:
-    """Dicts of all sets of ``DATASETS.TRAIN``; see :func:`training_sets`."""
-    return join_records([records for _, records in training_sets(cfg)])
-
-
-def training_sets(cfg: CfgNode) -> Iterator[tuple[str, Sequence[dict]]]:
-    """Name and dicts of each set of ``DATASETS.TRAIN``, filtered as Detectron2's loader does.
-
-    The dicts are to be read only: they may be mapped from the cache and made anew at each access.
-
-    ``neg_category_ids`` and ``not_exhaustive_category_ids`` are classes in [0, K) for every LVIS
-    set, Detectron2's own included.
-
-    Raises:
-        ValueError: if no set is named.
-    """
-    names = cfg.DATASETS.TRAIN
-    if not names:
-        raise ValueError("DATASETS.TRAIN is empty: name the training sets in it")
-    for number, name in enumerate(names):
-        yield name, with_contiguous_federated_lists(_training_set(cfg, number), name)
 
 
 def class_stats_from_config(cfg: CfgNode) -> ClassStats | None:
@@ -114,35 +84,6 @@ def compute_class_stats(dataset_names: str | Sequence[str], num_classes: int) ->
     return stats
 
 
-def check_num_classes(dataset_names: Sequence[str], num_classes: int) -> None:
-    """Raise ValueError if a loaded data set names another number of classes, or other classes."""
-    known = {name: MetadataCatalog.get(name).get("thing_classes") for name in dataset_names}
-    known = {name: list(classes) for name, classes in known.items() if classes is not None}
-    first = next(iter(known), None)
-    for name, classes in known.items():
-        if len(classes) != num_classes:
-            raise ValueError(
-                f"MODEL.ROI_HEADS.NUM_CLASSES is {num_classes}, but data set {name!r} has "
-                f"{len(classes)} classes: set MODEL.ROI_HEADS.NUM_CLASSES {len(classes)}"
-            )
-        if classes != known[first]:
-            raise ValueError(f"Data sets {first!r} and {name!r} have different classes")
-
-
-def _training_set(cfg: CfgNode, number: int) -> Sequence[dict]:
-    name, filter_empty = cfg.DATASETS.TRAIN[number], cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-    with_proposals, with_keypoints = cfg.MODEL.LOAD_PROPOSALS, cfg.MODEL.KEYPOINT_ON
-    if not with_proposals and not with_keypoints:
-        return usable_records(name, filter_empty)
-    min_keypoints = cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE
-    return get_detection_dataset_dicts(
-        name,
-        filter_empty=filter_empty,
-        min_keypoints=min_keypoints if with_keypoints else 0,
-        proposal_files=[cfg.DATASETS.PROPOSAL_FILES_TRAIN[number]] if with_proposals else None,
-    )
-
-
 def _all_records(name: str) -> Sequence[dict]:
     records = dataset_records(name)
     if records is None:
@@ -154,9 +95,6 @@ def _all_records(name: str) -> Sequence[dict]:
 
 def _repeat_corrected(cfg: CfgNode) -> ClassStats:
     """Statistics of what the training sampler shows, in expectation."""
-    # Imported here: the sampler of a class-aware stream is built from statistics itself.
-    from lt_det.data.samplers import image_weights_from_config
-
     dicts = counting_records(training_dicts(cfg))
     check_num_classes(cfg.DATASETS.TRAIN, cfg.MODEL.ROI_HEADS.NUM_CLASSES)
     return ClassStats.from_dicts(
@@ -168,7 +106,7 @@ def _cache_file(names: Sequence[str], num_classes: int) -> Path | None:
     folder = cache_folder("class_stats")
     if folder is None:
         return None
-    digest = hashlib.sha256(f"{_CACHE_VERSION} {num_classes}".encode())
+    digest = hashlib.sha256(f"{code_digest(__name__)} {num_classes}".encode())
     for name in names:
         metadata = MetadataCatalog.get(name)
         if not metadata.get("is_whole_json_file", False):

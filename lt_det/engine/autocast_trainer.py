@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.engine import SimpleTrainer
 from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
@@ -13,7 +15,7 @@ from lt_det.engine.finite import check_finite
 from lt_det.modeling.roi_heads import seeded_roi_sampling
 from lt_det.utils.seeding import picture_number, seed_everything
 
-__all__ = ["AutocastTrainer"]
+__all__ = ["AutocastTrainer", "autocast_of"]
 
 
 class AutocastTrainer(SimpleTrainer):
@@ -96,3 +98,10 @@ class AutocastTrainer(SimpleTrainer):
         if "scaler" in state_dict:
             self._scaler.load_state_dict(state_dict["scaler"])
             self.seed = state_dict.get("seed", self.seed)
+
+
+def autocast_of(cfg: CfgNode) -> contextlib.AbstractContextManager:
+    """The autocast that the detector trains under."""
+    amp = cfg.SOLVER.AMP
+    device = torch.device(cfg.MODEL.DEVICE).type
+    return torch.autocast(device, getattr(torch, amp.PRECISION), enabled=amp.ENABLED)

@@ -13,9 +13,9 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 from torch.utils.data import DataLoader
 
-from lt_det.bank.extraction import autocast_of
 from lt_det.data.held_out import HELD_OUT_SEED
 from lt_det.data.stream import Place, ResumableLoader
+from lt_det.engine.autocast_trainer import autocast_of
 from lt_det.engine.freeze import FrozenModulesInEval, FrozenProposals, frozen
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
 from lt_det.modeling.find_predictors import box_predictors

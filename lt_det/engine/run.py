@@ -25,6 +25,7 @@ from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.merge_config import merge_config
 from lt_det.engine.stop_after import StopAfter
 from lt_det.engine.trainer import LTTrainer
+from lt_det.openmoji.register import register_all_openmoji
 
 __all__ = ["config_from_args", "evaluate", "run_from_args", "setup", "train"]
 
@@ -38,6 +39,7 @@ def config_from_args(args: argparse.Namespace) -> CfgNode:
     """
     cfg = get_cfg()
     add_lt_det_config(cfg)
+    register_all_openmoji()
     merge_config(cfg, args.config_file, args.opts)
     if getattr(args, "eval_only", False) and not cfg.DATASETS.CLASS_STATS_FILE:
         # Evaluation reads no training set.

@@ -17,12 +17,13 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from torch import nn
 
-from lt_det.class_stats import ClassStats
+from lt_det.class_stats import LVIS_THRESHOLDS, ClassStats
 from lt_det.config import check_config
 from lt_det.data.datasets.check import check_datasets, check_same_classes
 from lt_det.data.datasets.register import register_from_config
+from lt_det.data.datasets.training_sets import check_num_classes
 from lt_det.data.loaders import build_meta_loader, build_test_loader, build_train_loader
-from lt_det.data.statistics import check_num_classes, class_stats_from_config
+from lt_det.data.statistics import class_stats_from_config
 from lt_det.engine.autocast_trainer import AutocastTrainer
 from lt_det.engine.bilevel.report import ClassRatesReport
 from lt_det.engine.bilevel.trainer import MetaTrainer, build_meta_step
@@ -35,8 +36,7 @@ from lt_det.engine.freeze import FrozenModulesInEval, FrozenProposals, freeze_pa
 from lt_det.engine.gradient_ratio import GradientRatio
 from lt_det.evaluation.evaluators import EVALUATORS
 from lt_det.evaluation.metric_options import MetricOptions
-from lt_det.modeling.find_predictors import box_predictors
-from lt_det.modeling.verified import read_verified_lists
+from lt_det.modeling.find_predictors import box_predictors, read_verified_lists
 
 __all__ = ["LTTrainer", "initialize_from_weights"]
 
@@ -44,8 +44,6 @@ logger = logging.getLogger(__name__)
 
 # In OUTPUT_DIR.
 CLASS_STATS_FILE = "class_stats.json"
-# The groups of LVIS's annotation files.
-LVIS_GROUP_THRESHOLDS = (10, 100)
 
 
 class LTTrainer(DefaultTrainer):
@@ -247,7 +245,7 @@ def with_seed(cfg: CfgNode, seed: int) -> CfgNode:
 
 def _groups(cfg: CfgNode, evaluator_type: str, stats: ClassStats | None) -> np.ndarray | None:
     """Groups by the model's class statistics, or None where the annotation file decides."""
-    other_thresholds = tuple(cfg.DATASETS.GROUP_THRESHOLDS) != LVIS_GROUP_THRESHOLDS
+    other_thresholds = tuple(cfg.DATASETS.GROUP_THRESHOLDS) != LVIS_THRESHOLDS
     if evaluator_type == "lvis" and not other_thresholds:
         return None
     if stats is not None:

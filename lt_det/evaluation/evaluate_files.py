@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from lt_det.class_stats import ClassStats
-from lt_det.compare.studies.study_report import differences_table
 from lt_det.data.datasets.annotation_file import (
     contiguous_classes,
     naming_the_file,
@@ -24,7 +23,9 @@ from lt_det.evaluation.matching.detections import ImageDetections, tasks_of
 from lt_det.evaluation.matching.matches import Matches
 from lt_det.evaluation.metric_options import MetricOptions
 from lt_det.evaluation.metrics.bootstrap import bootstrap_difference
-from lt_det.evaluation.results import RESULTS_FILE, TASK_NAMES, atomic_text, nan_to_null
+from lt_det.evaluation.results import RESULTS_FILE
+from lt_det.pages.text import TASK_NAMES, differences_table
+from lt_det.utils.atomic_file import atomic_text, nan_to_null
 
 __all__ = ["DIFFERENCES_FILE", "OTHER_FOLDER", "evaluate_files", "evaluator_of_files"]
 

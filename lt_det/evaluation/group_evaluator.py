@@ -15,12 +15,13 @@ from detectron2.data import Metadata, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils.file_io import PathManager
 
+from lt_det.class_stats import GROUP_NAMES
 from lt_det.evaluation import results as report
 from lt_det.evaluation.categories import Classes
+from lt_det.evaluation.detection_store import DetectionStore
 from lt_det.evaluation.files.file_groups import read_groups
 from lt_det.evaluation.files.results_file import read_results_file
 from lt_det.evaluation.matching.detection_columns import DetectionColumns
-from lt_det.evaluation.matching.detection_store import DetectionStore
 from lt_det.evaluation.matching.detections import (
     COLUMNS,
     ImageDetections,
@@ -32,9 +33,10 @@ from lt_det.evaluation.matching.matches import Matches
 from lt_det.evaluation.matching.truth import Truth
 from lt_det.evaluation.metric_options import MetricOptions
 from lt_det.evaluation.metrics.class_groups import ClassGroups
-from lt_det.evaluation.metrics.group_metrics import GROUP_NAMES, Evaluation
+from lt_det.evaluation.metrics.group_metrics import Evaluation
 from lt_det.evaluation.official.ground_truth import check_masks
 from lt_det.evaluation.task_metrics import TaskMetrics
+from lt_det.utils.atomic_file import write_json
 
 TASKS = tuple(COLUMNS)
 DIAGNOSTICS_FILE = "diagnostics.json"
@@ -287,7 +289,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
             report.write_results(self.output_dir, results, self.per_class)
             for task, matches in self.matches.items():
                 matches.save(os.path.join(self.output_dir, f"matches_{task}.npz"))
-            report.write_json(os.path.join(self.output_dir, DIAGNOSTICS_FILE), self.diagnostics)
+            write_json(os.path.join(self.output_dir, DIAGNOSTICS_FILE), self.diagnostics)
             logger.info(f"Results written to '{self.output_dir}'.")
 
     def _warn_if_incomplete(self, detections: list[ImageDetections]) -> None:

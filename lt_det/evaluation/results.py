@@ -1,23 +1,23 @@
 """Results as text and files: tables by group, ``results.json``, ``per_class.csv``."""
 
-import contextlib
 import csv
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from tabulate import tabulate
 
-from lt_det.evaluation.metrics.group_metrics import GROUP_NAMES, METRIC_NAMES
+from lt_det.class_stats import GROUP_NAMES
+from lt_det.evaluation.metrics.group_metrics import METRIC_NAMES
+from lt_det.pages.text import METHOD_METRICS, TASK_NAMES, format_percent, format_seeds
+from lt_det.utils.atomic_file import atomic_text, nan_to_null
 
 TABLE_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf", "AR")
-METHOD_METRICS = ("AP", "APr", "APc", "APf")
 RESULTS_FILE = "results.json"
-TASK_NAMES = {"bbox": "box", "segm": "mask"}
 
 Results = Mapping[str, Mapping[str, float]]
 """Task (``"bbox"``, ``"segm"``) -> metric -> percent, as evaluators return them."""
@@ -133,13 +133,6 @@ def write_results(
             writer.writerows({k: _cell(v) for k, v in row.items()} for row in per_class)
 
 
-def write_json(path: str | os.PathLike, values: Any) -> None:
-    """Write nested values atomically, NaN as null."""
-    with atomic_text(path) as f:
-        json.dump(nan_to_null(values), f, indent=2, allow_nan=False)
-        f.write("\n")
-
-
 def read_results(path: str | os.PathLike) -> dict[str, dict[str, float]]:
     """Read ``results.json`` back, null as NaN.
 
@@ -156,49 +149,6 @@ def read_results(path: str | os.PathLike) -> dict[str, dict[str, float]]:
         task: {name: math.nan if v is None else v for name, v in metrics.items()}
         for task, metrics in results.items()
     }
-
-
-@contextlib.contextmanager
-def atomic_text(path: str | os.PathLike) -> Iterator[TextIO]:
-    """Open a text file that appears under its name only when it is complete.
-
-    Args:
-        path: where the file will be; until then it is ``<path>.partial``.
-    """
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        # csv wants to write line ends itself.
-        with open(partial, "w", encoding="utf-8", newline="") as f:
-            yield f
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    os.replace(partial, path)
-
-
-def format_percent(value: float) -> str:
-    """Format two digits, NaN as ``-``."""
-    return "-" if math.isnan(value) else f"{value:.2f}"
-
-
-def format_seeds(values: Sequence[float]) -> str:
-    """Format ``mean ± standard deviation`` over training seeds; the mean alone of one seed."""
-    mean = float(np.mean(values))
-    if len(values) < 2 or math.isnan(mean):
-        return format_percent(mean)
-    return f"{mean:.2f} ± {np.std(values, ddof=1):.2f}"
-
-
-def nan_to_null(value: Any) -> Any:
-    """A copy of nested values for JSON, which knows no NaN and no infinity: null."""
-    if isinstance(value, Mapping):
-        return {str(k): nan_to_null(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [nan_to_null(v) for v in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _cell(value: Any) -> Any:

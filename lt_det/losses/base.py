@@ -18,13 +18,21 @@ from torch import nn
 
 from lt_det.class_stats import ClassStats
 
-__all__ = ["BOX_CLS_LOSS_REGISTRY", "BoxClsLoss", "ClassStatsBuffers", "ExactBuffers"]
+__all__ = [
+    "BOX_CLS_LOSS_REGISTRY",
+    "LOSS_SUFFIX",
+    "BoxClsLoss",
+    "ClassStatsBuffers",
+    "ExactBuffers",
+]
 
 BOX_CLS_LOSS_REGISTRY = Registry("BOX_CLS_LOSS")
 BOX_CLS_LOSS_REGISTRY.__doc__ = """
 Classification losses for :class:`lt_det.modeling.LTFastRCNNOutputLayers`. A registered class is
 called as ``cls(num_classes, class_stats, **hyper_parameters)``.
 """
+# The end of a class name that is no part of its config node.
+LOSS_SUFFIX = "Loss"
 
 
 class ExactBuffers(nn.Module):

@@ -25,11 +25,7 @@ from lt_det.modeling.build import (
 )
 from lt_det.modeling.calibrations.base import BoxCalibration, build_calibration
 from lt_det.modeling.classifiers.base import LinearClassifier
-from lt_det.modeling.feature_augmentations.base import (
-    FeatureAugmentation,
-    augmented_loss,
-    keep_features,
-)
+from lt_det.modeling.feature_augmentations.base import FeatureAugmentation
 from lt_det.modeling.verified import of_rois
 from lt_det.utils.distributed import sum_over_ranks, world_size
 
@@ -49,7 +45,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
 
     # Takes the proposals in place of the losses, see lt_det.modeling.roi_recorder.
     recorder: Callable[[LTFastRCNNOutputLayers, list[Instances]], None] | None = None
-    # The classifier's input, kept by keep_features until the losses.
+    # The classifier's input, kept by _keep_features until the losses.
     features: torch.Tensor | None = None
     # Of each picture of the batch, (N, K), see lt_det.modeling.verified.
     verified: torch.Tensor | None = None
@@ -111,7 +107,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         self.calibration = calibration
         self.feature_augmentation = feature_augmentation
         if feature_augmentation is not None:
-            self.register_forward_pre_hook(keep_features)
+            self.register_forward_pre_hook(_keep_features)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
@@ -135,57 +131,6 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             "loss_cls": box_head.CLS_LOSS.WEIGHT,
         }
         return arguments
-
-    @classmethod
-    def from_stock(
-        cls,
-        stock: FastRCNNOutputLayers,
-        cls_loss: BoxClsLoss,
-        classifier: nn.Module | None = None,
-        calibration: BoxCalibration | None = None,
-        feature_augmentation: FeatureAugmentation | None = None,
-    ) -> LTFastRCNNOutputLayers:
-        """The predictor that takes the place of ``stock`` in a model that is built.
-
-        It keeps the box regression (the layer itself, its loss and its weight) and the thresholds
-        of ``stock``, and a linear classifier of the same width keeps its weights too. A stock
-        sigmoid or federated loss is replaced: ``cls_loss`` decides.
-
-        Args:
-            stock: what to replace; it shares its box regression with the result.
-            cls_loss: see the constructor.
-            classifier: see the constructor.
-            calibration: see the constructor.
-            feature_augmentation: see the constructor.
-
-        Raises:
-            ValueError: if loss, classifier and ``stock`` are not of the same number of classes, or
-                the calibration does not fit them.
-        """
-        weight = stock.cls_score.weight
-        num_deltas = len(stock.box2box_transform.weights)
-        predictor = cls(
-            ShapeSpec(channels=weight.shape[1]),
-            num_classes=stock.num_classes,
-            cls_loss=cls_loss,
-            classifier=classifier,
-            calibration=calibration,
-            feature_augmentation=feature_augmentation,
-            box2box_transform=stock.box2box_transform,
-            test_score_thresh=stock.test_score_thresh,
-            test_nms_thresh=stock.test_nms_thresh,
-            test_topk_per_image=stock.test_topk_per_image,
-            cls_agnostic_bbox_reg=len(stock.bbox_pred.weight) == num_deltas,
-            smooth_l1_beta=stock.smooth_l1_beta,
-            box_reg_loss_type=stock.box_reg_loss_type,
-            loss_weight=stock.loss_weight,
-        )
-        predictor.bbox_pred = stock.bbox_pred
-        if isinstance(predictor.cls_score, nn.Linear) and isinstance(stock.cls_score, nn.Linear):
-            if predictor.cls_score.weight.shape == weight.shape:
-                # What a layer has beside them, a map on its logits, stays as it is.
-                predictor.cls_score.load_state_dict(stock.cls_score.state_dict(), strict=False)
-        return predictor.to(weight.device).train(stock.training)
 
     def reset_classifier(self) -> None:
         """Initialise the classifier anew, with the loss's initial bias."""
@@ -226,7 +171,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         if self.training and world_size() > 1:
             share = _share_of_rois(gt_classes)
             losses = {name: loss * share for name, loss in losses.items()}
-        losses["loss_cls"] = augmented_loss(self, losses["loss_cls"], features, logits, gt_classes)
+        losses["loss_cls"] = self.augmented_loss(losses["loss_cls"], features, logits, gt_classes)
         return {name: loss * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
 
     def classification_loss(
@@ -256,6 +201,31 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             self.cls_loss.update_state(logits.detach(), gt_classes)
         return loss
 
+    def augmented_loss(
+        self,
+        loss: torch.Tensor,
+        features: torch.Tensor | None,
+        logits: torch.Tensor,
+        gt_classes: torch.Tensor,
+        weights: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The classification loss with the rows of the feature augmentation.
+
+        Without one, and outside of training, it is ``loss`` itself.
+
+        Args:
+            loss: see :meth:`FeatureAugmentation.add_to`, as the others.
+            features: (R, D).
+            logits: (R, C).
+            gt_classes: (R,).
+            weights: (R,).
+        """
+        if self.feature_augmentation is None or not self.training:
+            return loss
+        return self.feature_augmentation.add_to(
+            loss, features, logits, gt_classes, weights, self.cls_score, self.cls_loss
+        )
+
     def predict_probs(
         self, predictions: tuple[torch.Tensor, torch.Tensor], proposals: list[Instances]
     ) -> tuple[torch.Tensor, ...]:
@@ -266,6 +236,12 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         else:
             probs = self.calibration.predict_probs(logits, self.cls_loss, self.cls_score)
         return probs.split([len(p) for p in proposals])
+
+
+def _keep_features(predictor: LTFastRCNNOutputLayers, args: tuple[torch.Tensor]) -> None:
+    """A forward pre-hook: the predictor keeps its input for its augmentation."""
+    if predictor.training:
+        predictor.features = args[0].detach().flatten(1)
 
 
 def _concatenate(tensors: list[torch.Tensor], empty: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from torch import nn
 from lt_det.class_stats import ClassStats
 from lt_det.data.statistics import class_stats_from_config
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
+from lt_det.losses.base import LOSS_SUFFIX
 from lt_det.modeling.classifiers.base import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX
 from lt_det.modeling.feature_augmentations.base import (
     FEATURE_AUGMENTATION_REGISTRY,
@@ -19,7 +20,6 @@ from lt_det.modeling.feature_augmentations.base import (
 from lt_det.registry import kwargs_from_node, lookup
 
 __all__ = [
-    "LOSS_SUFFIX",
     "available_class_stats",
     "build_box_cls_loss",
     "build_classifier",
@@ -28,8 +28,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-# Of a loss's class name, no part of its config node.
-LOSS_SUFFIX = "Loss"
 
 
 def check_no_stock_loss(cfg: CfgNode) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from torch import nn
 
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
+from lt_det.modeling.verified import verified_classes
 
-__all__ = ["box_predictors", "only_predictor"]
+__all__ = ["box_predictors", "only_predictor", "read_verified_lists"]
 
 
 def box_predictors(model: nn.Module) -> Iterator[LTFastRCNNOutputLayers]:
@@ -30,3 +31,24 @@ def only_predictor(model: nn.Module) -> LTFastRCNNOutputLayers:
             "classifiers of a cascade in the detector (tools/train_net.py)"
         )
     return predictors[0]
+
+
+def read_verified_lists(model: nn.Module) -> None:
+    """Let the losses of ``model`` know the lists of every training batch, if they use them.
+
+    ``LTTrainer`` and :func:`install_box_predictor` call it; call it on a model that you build
+    otherwise, before it is wrapped for several processes.
+
+    Args:
+        model: called with a list of model inputs, as Detectron2's are. lt_det's box predictors
+            inside it are looked up at every call.
+    """
+    model.register_forward_pre_hook(_hand_over)
+
+
+def _hand_over(model: nn.Module, args: tuple) -> None:
+    for predictor in box_predictors(model):
+        predictor.verified = None
+        if model.training and predictor.cls_loss.uses_verified:
+            verified = verified_classes(args[0], predictor.num_classes)
+            predictor.verified = verified.to(predictor.cls_score.weight.device)

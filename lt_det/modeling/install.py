@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 
 from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
 from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from torch import nn
 
@@ -19,9 +20,9 @@ from lt_det.modeling.build import (
 )
 from lt_det.modeling.calibrations.base import BoxCalibration, build_calibration
 from lt_det.modeling.feature_augmentations.base import FeatureAugmentation
-from lt_det.modeling.verified import read_verified_lists
+from lt_det.modeling.find_predictors import read_verified_lists
 
-__all__ = ["install_box_predictor"]
+__all__ = ["install_box_predictor", "predictor_from_stock"]
 
 
 def install_box_predictor(
@@ -89,6 +90,56 @@ def install_box_predictor(
     return model
 
 
+def predictor_from_stock(
+    stock: FastRCNNOutputLayers,
+    cls_loss: BoxClsLoss,
+    classifier: nn.Module | None = None,
+    calibration: BoxCalibration | None = None,
+    feature_augmentation: FeatureAugmentation | None = None,
+) -> LTFastRCNNOutputLayers:
+    """The predictor that takes the place of ``stock`` in a model that is built.
+
+    It keeps the box regression (the layer itself, its loss and its weight) and the thresholds
+    of ``stock``, and a linear classifier of the same width keeps its weights too. A stock
+    sigmoid or federated loss is replaced: ``cls_loss`` decides.
+
+    Args:
+        stock: what to replace; it shares its box regression with the result.
+        cls_loss: see :class:`LTFastRCNNOutputLayers`.
+        classifier: see :class:`LTFastRCNNOutputLayers`.
+        calibration: see :class:`LTFastRCNNOutputLayers`.
+        feature_augmentation: see :class:`LTFastRCNNOutputLayers`.
+
+    Raises:
+        ValueError: if loss, classifier and ``stock`` are not of the same number of classes, or
+            the calibration does not fit them.
+    """
+    weight = stock.cls_score.weight
+    num_deltas = len(stock.box2box_transform.weights)
+    predictor = LTFastRCNNOutputLayers(
+        ShapeSpec(channels=weight.shape[1]),
+        num_classes=stock.num_classes,
+        cls_loss=cls_loss,
+        classifier=classifier,
+        calibration=calibration,
+        feature_augmentation=feature_augmentation,
+        box2box_transform=stock.box2box_transform,
+        test_score_thresh=stock.test_score_thresh,
+        test_nms_thresh=stock.test_nms_thresh,
+        test_topk_per_image=stock.test_topk_per_image,
+        cls_agnostic_bbox_reg=len(stock.bbox_pred.weight) == num_deltas,
+        smooth_l1_beta=stock.smooth_l1_beta,
+        box_reg_loss_type=stock.box_reg_loss_type,
+        loss_weight=stock.loss_weight,
+    )
+    predictor.bbox_pred = stock.bbox_pred
+    if isinstance(predictor.cls_score, nn.Linear) and isinstance(stock.cls_score, nn.Linear):
+        if predictor.cls_score.weight.shape == weight.shape:
+            # What a layer has beside them, a map on its logits, stays as it is.
+            predictor.cls_score.load_state_dict(stock.cls_score.state_dict(), strict=False)
+    return predictor.to(weight.device).train(stock.training)
+
+
 Builder = Callable[[FastRCNNOutputLayers], LTFastRCNNOutputLayers]
 
 
@@ -99,7 +150,7 @@ def _from_config(cfg: CfgNode) -> Builder:
     def build(stock: FastRCNNOutputLayers) -> LTFastRCNNOutputLayers:
         cls_loss = build_box_cls_loss(cfg, class_stats)
         feature_size = stock.cls_score.weight.shape[1]
-        predictor = LTFastRCNNOutputLayers.from_stock(
+        predictor = predictor_from_stock(
             stock,
             cls_loss,
             build_classifier(cfg, feature_size, cls_loss),
@@ -148,7 +199,7 @@ def _from_parts(
     calibration: BoxCalibration | None,
     feature_augmentation: FeatureAugmentation | None,
 ) -> Builder:
-    return lambda stock: LTFastRCNNOutputLayers.from_stock(
+    return lambda stock: predictor_from_stock(
         stock,
         copy.deepcopy(cls_loss),
         copy.deepcopy(classifier),

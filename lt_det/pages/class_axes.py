@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lt_det.evaluation.metrics.group_metrics import GROUP_NAMES
+from lt_det.class_stats import GROUP_NAMES
 from lt_det.pages.plot_style import CONTROL_COLOR
 
 if TYPE_CHECKING:

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lt_det.class_stats import GROUP_NAMES, ClassStats
+from lt_det.class_stats import GROUP_NAMES, LVIS_THRESHOLDS, ClassStats
 
-__all__ = ["GROUP_COLORS", "LVIS_THRESHOLDS", "plot_class_distribution"]
+__all__ = ["GROUP_COLORS", "plot_class_distribution"]
 
-LVIS_THRESHOLDS = (10, 100)
 # Of the group of a class wherever it is drawn.
 GROUP_COLORS = {"rare": "#d62728", "common": "#ff7f0e", "frequent": "#1f77b4"}
 
@@ -31,8 +30,8 @@ def plot_class_distribution(
         title: above the plot.
         groups: group of each class (K,), if not by the thresholds, which are not drawn then.
     """
-    # Imported here and used without pyplot: reading counts needs no plotting, and no display.
-    from matplotlib.figure import Figure
+    # Without pyplot, which may want a display.
+    from matplotlib.figure import Figure  # lazy: draws
 
     order = np.argsort(-stats.image_count, kind="stable")
     by_thresholds = groups is None

@@ -58,7 +58,7 @@ class Plot(NamedTuple):
 
     def render(self) -> Rendered:
         """Draw it; the same bytes for the same data."""
-        from matplotlib import rc_context, rcParamsDefault
+        from matplotlib import rc_context, rcParamsDefault  # lazy: draws
 
         # A user's own matplotlibrc would make reports differ between machines.
         defaults = {k: v for k, v in rcParamsDefault.items() if not k.startswith("backend")}
@@ -89,8 +89,7 @@ def _save(figure: Figure, **options) -> bytes:
 
 def figure_of(width: float, height: float) -> Figure:
     """Return an empty figure, in inches, that needs neither pyplot nor a display."""
-    # Imported here: importing evaluation modules must stay quick.
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # lazy: draws
 
     return Figure(figsize=(width, height), layout="constrained")
 
@@ -128,7 +127,7 @@ def subtitle(axes: Axes, text: str) -> None:
 
 def label_log(axis: Axis, subs: Sequence[float]) -> None:
     """Label a logarithmic axis with plain numbers: 0.1, 1, 10 times each of ``subs``."""
-    from matplotlib.ticker import LogLocator, NullLocator
+    from matplotlib.ticker import LogLocator, NullLocator  # lazy: draws
 
     axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter("{x:g}")

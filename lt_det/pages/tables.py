@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
-from lt_det.evaluation.results import format_percent
+from lt_det.pages.text import format_percent
 
 __all__ = ["Cell", "Table", "markdown_table", "percent_cell"]
 

@@ -9,7 +9,7 @@ from detectron2.utils.events import EventStorage
 
 from lt_det.bank.extract_training_set import build_feature_bank
 from lt_det.bank.training import prepare_classifier, train_classifier
-from lt_det.data.statistics import training_dicts
+from lt_det.data.datasets.training_sets import training_dicts
 from lt_det.engine.bilevel.trainer import build_meta_step
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.modeling.roi_recorder import RoIs

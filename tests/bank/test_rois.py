@@ -12,7 +12,7 @@ from detectron2.utils import comm
 from lt_det.bank.extract_training_set import build_feature_bank
 from lt_det.bank.folder import StaleBankError
 from lt_det.bank.sampling import sample_step
-from lt_det.data.statistics import training_dicts
+from lt_det.data.datasets.training_sets import training_dicts
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,7 @@ from lt_det.bank.batches import class_aware_rois
 from lt_det.bank.extract_training_set import build_feature_bank
 from lt_det.bank.training import train_classifier
 from lt_det.compare.studies.decoupled import train_on_bank
-from lt_det.data.statistics import training_dicts
+from lt_det.data.datasets.training_sets import training_dicts
 from lt_det.engine.trainer import LTTrainer
 
 pytestmark = pytest.mark.integration

@@ -14,8 +14,8 @@ from two_processes import assert_close, classifiers, final, in_two_processes, tr
 from lt_det.bank.extract_training_set import build_feature_bank
 from lt_det.class_stats import ClassStats
 from lt_det.compare.studies.decoupled import train_on_bank
+from lt_det.data.datasets.training_sets import training_dicts
 from lt_det.data.loaders import build_train_loader
-from lt_det.data.statistics import training_dicts
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.feature_adaptation import FeatureAdaptation, adapt
 from lt_det.engine.trainer import LTTrainer

@@ -8,9 +8,9 @@ from detectron2.utils.events import EventStorage
 from lt_det.data.loaders import build_train_loader
 from lt_det.engine.trainer import LTTrainer
 from lt_det.losses import SigmoidLoss
-from lt_det.modeling.find_predictors import box_predictors, only_predictor
+from lt_det.modeling.find_predictors import box_predictors, only_predictor, read_verified_lists
 from lt_det.modeling.roi_recorder import record_rois
-from lt_det.modeling.verified import read_verified_lists, verified_classes
+from lt_det.modeling.verified import verified_classes
 
 
 def picture(present, negative, not_exhaustive, **more):

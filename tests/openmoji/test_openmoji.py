@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from lt_det.openmoji.spec import PRESETS, SPLITS, OpenMojiSpec, register_openmoji
+from lt_det.openmoji.register import register_openmoji
+from lt_det.openmoji.spec import PRESETS, SPLITS, OpenMojiSpec
 
 
 def test_the_lvis_v1_preset_has_the_classes_and_the_imbalance_of_lvis():

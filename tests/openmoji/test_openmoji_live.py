@@ -16,7 +16,8 @@ from lt_det.data.inspection.file_faults import find_faults
 from lt_det.data.inspection.picture_faults import find_picture_faults
 from lt_det.openmoji.index import LiveSet
 from lt_det.openmoji.live import PREFIX
-from lt_det.openmoji.spec import PRESETS, SPLITS, OpenMojiSpec, register_openmoji
+from lt_det.openmoji.register import register_openmoji
+from lt_det.openmoji.spec import PRESETS, SPLITS, OpenMojiSpec
 from lt_det.openmoji.writer import generate
 
 SEED = 3

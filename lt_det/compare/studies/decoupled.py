@@ -18,12 +18,12 @@ from lt_det.bank.extract_training_set import build_feature_bank
 from lt_det.bank.feature_bank import FeatureBank
 from lt_det.bank.training import train_classifier
 from lt_det.data.datasets.check import check_datasets
-from lt_det.data.statistics import training_dicts
+from lt_det.data.datasets.training_sets import training_dicts
 from lt_det.engine.check_start import require_weights
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.run import setup
 from lt_det.engine.trainer import LTTrainer, initialize_from_weights
-from lt_det.evaluation.results import atomic_text
+from lt_det.utils.atomic_file import atomic_text
 from lt_det.utils.seeding import seed_everything
 
 __all__ = ["build_bank", "run_from_args", "select_schedule", "train_on_bank", "with_schedule"]

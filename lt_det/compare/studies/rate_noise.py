@@ -20,8 +20,8 @@ from lt_det.bank.feature_bank import FeatureBank
 from lt_det.bank.training import meta_batches, prepare_classifier
 from lt_det.class_stats import GROUP_NAMES
 from lt_det.compare.studies.decoupled import build_bank
+from lt_det.data.datasets.training_sets import training_dicts
 from lt_det.data.loaders import build_batch_plan
-from lt_det.data.statistics import training_dicts
 from lt_det.engine.bilevel.methods import MetaSampler
 from lt_det.engine.bilevel.trainer import build_meta_step
 from lt_det.engine.checkpoint import LTCheckpointer

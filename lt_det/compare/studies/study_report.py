@@ -7,25 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from tabulate import tabulate
 
 from lt_det.evaluation.matching.matches import Matches
 from lt_det.evaluation.metrics.bootstrap import bootstrap_difference
-from lt_det.evaluation.results import atomic_text, methods_table, read_results
+from lt_det.evaluation.results import methods_table, read_results
+from lt_det.pages.text import differences_table
+from lt_det.utils.atomic_file import atomic_text
 
-__all__ = [
-    "METRICS",
-    "Run",
-    "differences_table",
-    "excludes_zero",
-    "format_difference",
-    "write_study_report",
-]
+__all__ = ["Run", "write_study_report"]
 
 Run = Path
 """Folder of one evaluation, ``OUTPUT_DIR/inference/<dataset>``, as LTLVISEvaluator writes it."""
-
-METRICS = ("AP", "APr", "APc", "APf")
 
 
 def write_study_report(
@@ -56,7 +48,7 @@ def write_study_report(
         name: [read_results(folder / "results.json") for folder in folders]
         for name, folders in runs.items()
     }
-    parts = [f"## {title}", *notes, methods_table(results, METRICS)]
+    parts = [f"## {title}", *notes, methods_table(results)]
     comparisons = [(name, control) for name, of in controls.items() for control in of]
     if comparisons:
         differences = {
@@ -73,13 +65,6 @@ def write_study_report(
     return text
 
 
-def differences_table(rows: Sequence[Mapping]) -> str:
-    """Markdown of ``[{"method", "control", "AP": {"mean", "lo", "hi"}, ...}]``."""
-    table = [[row["method"], row["control"], *(_cell(row[m]) for m in METRICS)] for row in rows]
-    headers = ("method", "minus", *METRICS)
-    return tabulate(table, headers, tablefmt="pipe", disable_numparse=True)
-
-
 def _differences(runs, comparisons, groups, task: str, num_replicates: int) -> list[dict]:
     matches = {
         name: [Matches.load(folder / f"matches_{task}.npz") for folder in runs[name]]
@@ -90,21 +75,3 @@ def _differences(runs, comparisons, groups, task: str, num_replicates: int) -> l
         | bootstrap_difference(matches[name], matches[control], groups, num_replicates)
         for name, control in comparisons
     ]
-
-
-def format_difference(difference: Mapping[str, float]) -> str:
-    """Format ``+1.2 [+0.3, +2.0]``; ``-`` without ground truth."""
-    if np.isnan(difference["mean"]):
-        return "-"
-    return f"{difference['mean']:+.1f} [{difference['lo']:+.1f}, {difference['hi']:+.1f}]"
-
-
-def excludes_zero(difference: Mapping[str, float]) -> bool:
-    """Say whether the interval lies on one side of zero; not of NaN."""
-    return difference["lo"] > 0 or difference["hi"] < 0
-
-
-def _cell(difference: Mapping[str, float]) -> str:
-    """An interval that excludes zero is bold."""
-    text = format_difference(difference)
-    return f"**{text}**" if excludes_zero(difference) else text

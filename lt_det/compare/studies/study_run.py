@@ -11,7 +11,7 @@ from lt_det.compare.collect import best_run
 from lt_det.compare.studies.study import Study, seed_folder
 from lt_det.compare.studies.study_jobs import run_comparison, run_study
 from lt_det.compare.studies.study_report import write_study_report
-from lt_det.openmoji.spec import register_all_openmoji
+from lt_det.openmoji.register import register_all_openmoji
 from lt_det.reports.visualize import draw_predictions
 from lt_det.utils.provenance import provenance
 

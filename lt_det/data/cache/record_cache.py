@@ -3,14 +3,13 @@
 A cached file lies in ``$LT_DET_CACHE/records`` (:mod:`lt_det.utils.cache_folder`) under a name made
 of the SHA-256 of the annotation file's content, of how it is read and of where its pictures are. So
 a changed file is read anew, one that is copied or touched is not. After a change of the code that
-reads and writes, all are.
+reads and writes (:mod:`lt_det.utils.code_digest`), all are.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import hashlib
 import json
 import logging
@@ -27,25 +26,13 @@ from lt_det.data.cache.mapped_records import MappedRecords
 from lt_det.data.cache.record_columns import write_records
 from lt_det.data.cache.value_columns import NotRepresentableError
 from lt_det.utils.cache_folder import cache_folder
+from lt_det.utils.code_digest import code_digest
 from lt_det.utils.file_digest import file_digest
 from lt_det.utils.garbage import no_garbage_collection
 
 __all__ = ["cached_records"]
 
 logger = logging.getLogger(__name__)
-
-# Code that decides what a cached file holds, in this folder.
-_CODE = (
-    "annotation_file.py",
-    "coco.py",
-    "column_file.py",
-    "instances.py",
-    "lvis.py",
-    "lvis_as_detectron2.py",
-    "mask_columns.py",
-    "record_columns.py",
-    "value_columns.py",
-)
 
 Read = Callable[[], tuple[list[dict], Any]]
 
@@ -58,7 +45,7 @@ def cached_records(json_file: str, how: Sequence[str], read: Read) -> tuple[Sequ
 
     Args:
         json_file: the annotation file.
-        how: what else the records depend on.
+        how: what else the records depend on, the code that reads them included.
         read: reads them; returns the records and whatever else JSON can hold.
 
     Returns:
@@ -68,7 +55,7 @@ def cached_records(json_file: str, how: Sequence[str], read: Read) -> tuple[Sequ
     if folder is None or not os.path.isfile(path):
         return _read(read)
     digest = file_digest(path)
-    key = hashlib.sha256(json.dumps([_code(), digest, *how]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([code_digest(__name__), digest, *how]).encode()).hexdigest()
     cached = folder / f"{key}.columns"
     with contextlib.ExitStack() as stack:
         if (found := _open(cached)) is not None:
@@ -81,12 +68,6 @@ def cached_records(json_file: str, how: Sequence[str], read: Read) -> tuple[Sequ
         if (found := _open(cached)) is not None:
             return found
         return _read_and_write(json_file, cached, read, lambda: file_digest(path) == digest)
-
-
-@functools.cache
-def _code() -> str:
-    folder = Path(__file__).parent
-    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in _CODE)).hexdigest()
 
 
 @no_garbage_collection()

@@ -19,9 +19,13 @@ from detectron2.data.datasets import lvis as detectron2_lvis
 from lt_det.data.cache.column_file import DamagedError
 from lt_det.data.datasets.lvis_as_detectron2 import read_lvis_as_detectron2
 from lt_det.data.cache.record_cache import cached_records
+from lt_det.utils.code_digest import code_digest
 from lt_det.utils.garbage import no_garbage_collection
 
 __all__ = ["RecordSource", "dataset_records"]
+
+# What reads records: the formats of DATASETS.REGISTER, and Detectron2's own.
+_READERS = ("lt_det.data.datasets.register", __name__)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class RecordSource:
 
     def records(self) -> Sequence[dict]:
         """The records, mapped from the cache; a list where they cannot be cached."""
-        how = (self.kind, self.image_root)
+        how = (self.kind, self.image_root, code_digest(*_READERS))
         records, facts = cached_records(self.json_file, how, self.read)
         self.announce(facts)
         return records

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 
+from lt_det.class_stats import LVIS_THRESHOLDS
 from lt_det.data.datasets.annotation_file import read_annotation_file
 from lt_det.data.datasets.known_names import near_matches
 from lt_det.data.inspection.fault import refuse_faults
@@ -16,7 +17,7 @@ from lt_det.data.inspection.picture_faults import find_picture_faults
 from lt_det.data.inspection.requirements import Needs
 from lt_det.data.inspection.summary import DatasetSummary, summarize
 from lt_det.data.inspection.summary_text import format_summary
-from lt_det.pages.class_plot import LVIS_THRESHOLDS, plot_class_distribution
+from lt_det.pages.class_plot import plot_class_distribution
 
 __all__ = ["check_dataset", "inspect_dataset", "load_summary"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import yaml
 from detectron2.config import CfgNode
 
-from lt_det.pages.class_plot import LVIS_THRESHOLDS
+from lt_det.class_stats import LVIS_THRESHOLDS
 
 __all__ = ["Needs", "group_thresholds", "merge_config_file", "needs_of_config"]
 

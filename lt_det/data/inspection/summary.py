@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lt_det.class_stats import ClassStats
+from lt_det.class_stats import LVIS_THRESHOLDS, ClassStats
 from lt_det.data.inspection.picture_files import is_picture_file
-from lt_det.pages.class_plot import LVIS_THRESHOLDS
 
 __all__ = ["NUM_FILES_CHECKED", "DatasetSummary", "summarize"]
 

@@ -14,9 +14,9 @@ from torch import nn
 
 from lt_det.class_stats import GROUP_NAMES, ClassStats
 from lt_det.engine.bilevel.step import MetaStep
-from lt_det.evaluation.results import atomic_text
 from lt_det.modeling.find_predictors import box_predictors
 from lt_det.pages.class_plot import GROUP_COLORS
+from lt_det.utils.atomic_file import atomic_text
 
 __all__ = ["ClassRatesReport", "plot_class_rates"]
 
@@ -70,8 +70,8 @@ def plot_class_rates(
         path: of the picture.
         thresholds: image counts that end the rare and the common group.
     """
-    # Imported here and used without pyplot: training needs no display.
-    from matplotlib.figure import Figure
+    # Without pyplot: training needs no display.
+    from matplotlib.figure import Figure  # lazy: draws
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()

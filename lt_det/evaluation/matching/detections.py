@@ -13,7 +13,7 @@ import torch
 from detectron2.structures import Instances
 from detectron2.utils import comm
 
-from lt_det.evaluation.results import atomic_text
+from lt_det.utils.atomic_file import atomic_text
 
 logger = logging.getLogger(__name__)
 

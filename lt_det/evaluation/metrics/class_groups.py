@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lt_det.evaluation.metrics.group_metrics import GROUP_NAMES
+from lt_det.class_stats import GROUP_NAMES
 
 __all__ = ["ClassGroups"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lt_det.evaluation.results import atomic_text
+from lt_det.utils.atomic_file import atomic_text
 
 __all__ = ["GRADIENT_RATIO_FILE", "GradientHistory"]
 

@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-GROUP_NAMES = ("rare", "common", "frequent")
-"""Name of each group index; groups are integer arrays [K] holding 0, 1, 2, or -1 for none."""
+from lt_det.class_stats import GROUP_NAMES
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_THRESHOLDS = np.linspace(0.0, 1.0, 101)

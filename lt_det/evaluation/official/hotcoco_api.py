@@ -100,7 +100,7 @@ def _evaluate_block(
     truth: Any, rows: np.ndarray, masks: list[dict] | None, task: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Precision [T, R, K, A] and recall [T, K, A] of K classes."""
-    import hotcoco
+    import hotcoco  # optional: the extra `fast`
 
     results = truth.load_res(rows, segmentation=masks)
     # None limits nothing, and marks them as limited: otherwise the evaluation would do so.
@@ -116,7 +116,7 @@ def _evaluate_block(
 
 def _ground_truth(truth: FederatedTruth, classes: np.ndarray, task: str) -> Any:
     """What the API evaluates of some classes, and no more, for hotcoco checks all it is given."""
-    import hotcoco
+    import hotcoco  # optional: the extra `fast`
 
     category_ids = set(truth.category_ids[classes].tolist())
     images = [

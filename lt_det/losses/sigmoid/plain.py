@@ -124,7 +124,8 @@ class SigmoidLoss(ShiftedLoss):
             raise ValueError(
                 f"{type(self).__name__} with `verified_only` or `keep_verified` needs LVIS's lists "
                 "of each RoI's picture, which are not known here: call "
-                "lt_det.modeling.verified.read_verified_lists(model) once, or set them to False"
+                "lt_det.modeling.find_predictors.read_verified_lists(model) once, or set them to "
+                "False"
             )
         mask = None
         if self.federated_classes:

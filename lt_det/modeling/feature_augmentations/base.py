@@ -12,7 +12,6 @@ Shape shorthand: see :mod:`lt_det.losses.base`. D is the size of a feature, A th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from fvcore.common.registry import Registry
@@ -22,16 +21,11 @@ from lt_det.losses.base import BoxClsLoss, ClassStatsBuffers, ExactBuffers
 from lt_det.utils.distributed import gather_rows, rank, sum_over_ranks
 from lt_det.utils.seeding import derived_seed
 
-if TYPE_CHECKING:
-    from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
-
 __all__ = [
     "FEATURE_AUGMENTATION_REGISTRY",
     "FEATURE_AUGMENTATION_SUFFIX",
     "AugmentedRows",
     "FeatureAugmentation",
-    "augmented_loss",
-    "keep_features",
 ]
 
 FEATURE_AUGMENTATION_REGISTRY = Registry("FEATURE_AUGMENTATION")
@@ -181,40 +175,6 @@ class FeatureAugmentation(ExactBuffers):
         seed = torch.tensor(torch.initial_seed() % 2**63 if rank() == 0 else 0)
         key = int(sum_over_ranks(seed)), int(self.num_steps)
         return torch.Generator().manual_seed(derived_seed(*key))
-
-
-def keep_features(predictor: LTFastRCNNOutputLayers, args: tuple[torch.Tensor]) -> None:
-    """A forward pre-hook: the predictor keeps its input for :func:`augmented_loss`."""
-    if predictor.training:
-        predictor.features = args[0].detach().flatten(1)
-
-
-def augmented_loss(
-    predictor: LTFastRCNNOutputLayers,
-    loss: torch.Tensor,
-    features: torch.Tensor | None,
-    logits: torch.Tensor,
-    gt_classes: torch.Tensor,
-    weights: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """The classification loss with the rows of the predictor's augmentation.
-
-    Without one, and outside of training, it is ``loss`` itself.
-
-    Args:
-        predictor: whose classifier trains.
-        loss: see :meth:`FeatureAugmentation.add_to`, as the others.
-        features: (R, D).
-        logits: (R, C).
-        gt_classes: (R,).
-        weights: (R,).
-    """
-    augmentation = predictor.feature_augmentation
-    if augmentation is None or not predictor.training:
-        return loss
-    return augmentation.add_to(
-        loss, features, logits, gt_classes, weights, predictor.cls_score, predictor.cls_loss
-    )
 
 
 @torch.no_grad()

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lt_det.evaluation.results import TASK_NAMES
 from lt_det.pages.class_axes import draw_classes, mark_groups
 from lt_det.pages.plot_style import CONTROL_COLOR, label_log, look, panels, subtitle
+from lt_det.pages.text import TASK_NAMES
 from lt_det.reports.comparison.content import (
     STAGE1_NAME,
     Comparison,

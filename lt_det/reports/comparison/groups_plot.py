@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lt_det.evaluation.results import TASK_NAMES
 from lt_det.pages.plot_style import figure_of, look, shorten, spread
+from lt_det.pages.text import TASK_NAMES
 from lt_det.reports.comparison.content import (
     Comparison,
     Row,

@@ -6,9 +6,9 @@ from functools import partial
 
 import numpy as np
 
-from lt_det.evaluation.results import TASK_NAMES
 from lt_det.pages.class_axes import MAX_DOTS
 from lt_det.pages.plot_style import Plot
+from lt_det.pages.text import TASK_NAMES
 from lt_det.reports.comparison.class_plots import draw_class_ap, draw_weight_norms
 from lt_det.reports.comparison.content import (
     Comparison,

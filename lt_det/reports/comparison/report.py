@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lt_det.evaluation.results import atomic_text
 from lt_det.pages.page import markdown_page
 from lt_det.pages.tables import Table
 from lt_det.reports.comparison.content import Comparison, check_comparison
@@ -18,6 +17,7 @@ from lt_det.reports.comparison.tables import (
     scores_table,
     settings_table,
 )
+from lt_det.utils.atomic_file import atomic_text
 
 __all__ = ["write_compare_report"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from lt_det.evaluation.results import METHOD_METRICS, TASK_NAMES
 from lt_det.pages.tables import Cell, Table
+from lt_det.pages.text import METHOD_METRICS, TASK_NAMES
 from lt_det.reports.comparison.content import Comparison, Row, main_task, stage1_row
 from lt_det.reports.comparison.tables import difference_cell, scores_cells, settings_text
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lt_det.evaluation.metrics.group_metrics import GROUP_NAMES
+from lt_det.class_stats import GROUP_NAMES
 from lt_det.pages.class_axes import draw_classes, mark_groups
 from lt_det.pages.class_plot import GROUP_COLORS
 from lt_det.pages.plot_style import CONTROL_COLOR, label_log, look, panels
@@ -95,7 +95,7 @@ def group_colors(names: Iterable[str]) -> dict[str, str]:
 
 def group_legend(figure: Figure, colors: Mapping[str, str]) -> None:
     """Name the groups' colours, once a figure."""
-    from matplotlib.lines import Line2D
+    from matplotlib.lines import Line2D  # lazy: draws
 
     lines = [Line2D([], [], color=c, linewidth=2, label=name) for name, c in colors.items()]
     figure.legend(handles=lines, loc="outside upper left", ncols=4, fontsize=8, frameon=False)

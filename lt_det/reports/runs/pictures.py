@@ -16,9 +16,8 @@ from PIL import Image
 from lt_det.data.datasets.lvis_builtin import extend_lvis_metadata
 from lt_det.data.datasets.register import register_from_config
 from lt_det.evaluation.group_evaluator import PREDICTIONS_FILE
-from lt_det.evaluation.results import format_percent
-from lt_det.openmoji.spec import register_all_openmoji
 from lt_det.pages.page import Gallery, Picture
+from lt_det.pages.text import format_percent
 from lt_det.reports.drawing import DrawnObject, PanelPainter
 from lt_det.reports.runs.folder import ClassRow, RunFolder
 from lt_det.reports.runs.methods import Method
@@ -148,7 +147,6 @@ def _data_set(run: RunFolder) -> tuple[Sequence[dict], Any]:
         raise NoPicturesError(
             "the folders do not tell their data set (OUTPUT_DIR/inference/<data set>)"
         )
-    register_all_openmoji()
     extend_lvis_metadata()
     registered = run.config.get("DATASETS", {}).get("REGISTER", ())
     register_from_config(SimpleNamespace(DATASETS=SimpleNamespace(REGISTER=registered)))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lt_det.evaluation.results import METHOD_METRICS, TASK_NAMES
 from lt_det.pages.plot_style import CONTROL_COLOR, Plot, figure_of, look, shorten
+from lt_det.pages.text import METHOD_METRICS, TASK_NAMES
 from lt_det.reports.runs.class_plots import draw_by_frequency, draw_gradient_ratio
 from lt_det.reports.runs.methods import Intervals, Method
 from lt_det.reports.runs.score_plots import draw_errors, draw_reliability, draw_scores

@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from lt_det.evaluation.results import atomic_text
 from lt_det.pages.page import Gallery, Section, html_page, markdown_page
 from lt_det.pages.tables import Table
 from lt_det.reports.runs.folder import RunFolder
@@ -31,6 +30,7 @@ from lt_det.reports.runs.tables import (
     results_tables,
     runs_table,
 )
+from lt_det.utils.atomic_file import atomic_text
 
 __all__ = ["write_run_report"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lt_det.class_stats import GROUP_NAMES
 from lt_det.evaluation.matching.matches import Matches
-from lt_det.evaluation.metrics.group_metrics import GROUP_NAMES
 from lt_det.pages.plot_style import CONTROL_COLOR, panels, subtitle
 from lt_det.reports.runs.class_plots import group_colors, group_legend
 from lt_det.reports.runs.methods import Method

@@ -8,10 +8,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lt_det.compare.studies.study_report import excludes_zero, format_difference
-from lt_det.evaluation.metrics.group_metrics import GROUP_NAMES
-from lt_det.evaluation.results import METHOD_METRICS, TASK_NAMES, format_seeds
+from lt_det.class_stats import GROUP_NAMES
 from lt_det.pages.tables import Cell, Table, percent_cell
+from lt_det.pages.text import (
+    METHOD_METRICS,
+    TASK_NAMES,
+    excludes_zero,
+    format_difference,
+    format_seeds,
+)
 from lt_det.reports.runs.methods import Intervals, Method
 
 __all__ = [

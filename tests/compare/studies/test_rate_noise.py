@@ -8,7 +8,7 @@ from detectron2.utils.env import seed_all_rng
 
 from lt_det.bank.extract_training_set import build_feature_bank
 from lt_det.compare.studies.rate_noise import noise_by_group, rate_gradients
-from lt_det.data.statistics import training_dicts
+from lt_det.data.datasets.training_sets import training_dicts
 from lt_det.engine.checkpoint import LTCheckpointer
 
 

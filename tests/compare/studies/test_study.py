@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from lt_det.compare.studies.study import Row, Study
-from lt_det.compare.studies.study_report import differences_table
 from lt_det.compare.studies.study_run import _STUDIES, PRESETS
+from lt_det.pages.text import differences_table
 
 
 def study_values(tmp_path: Path, **changes) -> Path:

@@ -16,7 +16,7 @@ from lt_det.config import add_lt_det_config
 from lt_det.data.datasets.lvis import register_lvis_format
 from lt_det.data.datasets.lvis_builtin import extend_lvis_metadata, with_contiguous_federated_lists
 from lt_det.data.loaders import build_train_loader
-from lt_det.data.statistics import training_dicts
+from lt_det.data.datasets.training_sets import training_dicts
 from lt_det.engine.trainer import LTTrainer
 from lt_det.evaluation.lvis_evaluator import PREDICTIONS_FILE
 from paths import SHARED_DATA

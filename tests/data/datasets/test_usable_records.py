@@ -14,7 +14,8 @@ from lt_det.data.cache.mapped_records import are_mapped
 from lt_det.data.datasets.coco import register_coco_format
 from lt_det.data.datasets.usable_records import usable_records
 from lt_det.data.loaders import build_meta_loader, build_test_loader, build_train_loader
-from lt_det.data.statistics import class_stats_from_config, training_dicts
+from lt_det.data.statistics import class_stats_from_config
+from lt_det.data.datasets.training_sets import training_dicts
 
 NAME = "lt_det_test_usable_records"
 

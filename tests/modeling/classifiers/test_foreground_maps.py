@@ -16,9 +16,9 @@ from lt_det.modeling import (
     DisAlignClassifier,
     LearnedScaleClassifier,
     LinearClassifier,
-    LTFastRCNNOutputLayers,
     MARCClassifier,
 )
+from lt_det.modeling.install import predictor_from_stock
 
 K, D = 4, 6
 MAPS = [
@@ -161,7 +161,7 @@ def stock_predictor():
 @every_map
 def test_takes_over_a_stock_predictors_weights(cls, hyper):
     stock = stock_predictor()
-    ours = LTFastRCNNOutputLayers.from_stock(stock, SoftmaxLoss(K), cls(D, K + 1, K, **hyper))
+    ours = predictor_from_stock(stock, SoftmaxLoss(K), cls(D, K + 1, K, **hyper))
     features = torch.randn(5, D)
     assert ours(features)[0].equal(stock(features)[0])
 
@@ -169,7 +169,7 @@ def test_takes_over_a_stock_predictors_weights(cls, hyper):
 def test_a_map_on_other_columns_than_the_foregrounds_is_refused():
     classifier = MARCClassifier(D, K + 1, K + 1)
     with pytest.raises(ValueError, match=rf"`classifier` of {K} classes.*MARCClassifier has 5"):
-        LTFastRCNNOutputLayers.from_stock(stock_predictor(), SoftmaxLoss(K), classifier)
+        predictor_from_stock(stock_predictor(), SoftmaxLoss(K), classifier)
 
 
 @every_map

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lt_det.evaluation.matching.detection_store import DetectionStore
+from lt_det.evaluation.detection_store import DetectionStore
 from lt_det.evaluation.matching.detections import ImageDetections
 from lt_det.evaluation.matching.fixed_ap import best_per_class
 from lt_det.evaluation.metric_options import MetricOptions
@@ -31,7 +31,7 @@ def joined(entries):
 @pytest.fixture
 def stores(monkeypatch):
     """Returns a function: everything, and the store's entries, of the same images."""
-    monkeypatch.setattr("lt_det.evaluation.matching.detection_store._AT_LEAST", 100)
+    monkeypatch.setattr("lt_det.evaluation.detection_store._AT_LEAST", 100)
 
     def _stores(options):
         rng, store, everything = np.random.default_rng(0), DetectionStore(options), []
