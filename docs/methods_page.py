@@ -11,59 +11,19 @@ from detectron2.config import CfgNode, get_cfg
 from fvcore.common.registry import Registry
 
 from lt_det.config import add_lt_det_config
+from lt_det.config.keys import METHOD_NODES
 from lt_det.data.repeat_factors import INSTANCE_AWARE_CARD, REPEAT_CAP_CARD, REPEAT_FACTOR_CARD
-from lt_det.data.samplers import SAMPLER_SUFFIX, TRAIN_SAMPLER_REGISTRY
 from lt_det.engine.bilevel.methods import MetaReweighter, MetaSampler
-from lt_det.losses import BOX_CLS_LOSS_REGISTRY
-from lt_det.losses.base import LOSS_SUFFIX
-from lt_det.modeling.calibrations.base import CALIBRATION_REGISTRY, CALIBRATION_SUFFIX
-from lt_det.modeling.classifiers.base import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX
-from lt_det.modeling.feature_augmentations.base import (
-    FEATURE_AUGMENTATION_REGISTRY,
-    FEATURE_AUGMENTATION_SUFFIX,
-)
 from lt_det.modeling.mask_head import NormedMaskRCNNConvUpsampleHead
 from lt_det.registry import MethodCard, hyper_parameters, node_name
 
 __all__ = ["COMBINATIONS", "SECTIONS", "SETTINGS", "markdown", "own_classes"]
 
+_TITLES = ("Losses", "Classifiers", "Samplers", "Feature augmentations", "Calibrations")
 #: Title, registry, class name suffix, config key that names the class, node of its parameters.
-SECTIONS = (
-    (
-        "Losses",
-        BOX_CLS_LOSS_REGISTRY,
-        LOSS_SUFFIX,
-        "MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME",
-        "MODEL.ROI_BOX_HEAD.CLS_LOSS",
-    ),
-    (
-        "Classifiers",
-        CLASSIFIER_REGISTRY,
-        CLASSIFIER_SUFFIX,
-        "MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME",
-        "MODEL.ROI_BOX_HEAD.CLASSIFIER",
-    ),
-    (
-        "Samplers",
-        TRAIN_SAMPLER_REGISTRY,
-        SAMPLER_SUFFIX,
-        "DATALOADER.SAMPLER_TRAIN",
-        "DATALOADER",
-    ),
-    (
-        "Feature augmentations",
-        FEATURE_AUGMENTATION_REGISTRY,
-        FEATURE_AUGMENTATION_SUFFIX,
-        "MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION.NAME",
-        "MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION",
-    ),
-    (
-        "Calibrations",
-        CALIBRATION_REGISTRY,
-        CALIBRATION_SUFFIX,
-        "TEST.CALIBRATION.NAME",
-        "TEST.CALIBRATION",
-    ),
+SECTIONS = tuple(
+    (title, node.registry, node.suffix, node.choice, node.parent)
+    for title, node in zip(_TITLES, METHOD_NODES, strict=True)
 )
 _OF_REPEATS = ("DATALOADER", "REPEAT_THRESHOLD", "REPEAT_SQRT")
 #: Methods that are settings of other parts: setting, card, node and keys of their parameters.

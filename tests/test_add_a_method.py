@@ -19,35 +19,42 @@ OTHERS = {
     "mixup.py": ("MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION.NAME", "MixupAugmentation"),
     "group_temperature.py": ("TEST.CALIBRATION.NAME", "GroupTemperatureCalibration"),
 }
-# Where they go inside lt_det: folder, file of the contract's table below tests/, row in it.
+# Where they go inside lt_det: folder, package that exports the class, file of the contract's table
+# below tests/, row in it.
 INSIDE = {
     "capped_shift.py": (
+        "losses/softmax",
         "losses",
-        "losses/contract.py",
+        "helpers/contract.py",
         '"CappedShiftLoss": {"cap": (1.0, [-1.0])}',
     ),
-    "no_bias.py": ("modeling", None, None),
+    "no_bias.py": ("modeling/classifiers", "modeling", None, None),
     "rarest_class.py": (
+        "data/samplers",
         "data/samplers",
         "data/test_samplers.py",
         '"RarestClassTrainingSampler": {"power": (0.5, [-0.1, 1.5])}',
     ),
     "mixup.py": (
+        "modeling/feature_augmentations",
         "modeling",
-        "modeling/test_feature_augmentation_contract.py",
+        "modeling/feature_augmentations/test_feature_augmentation_contract.py",
         '"MixupAugmentation": {"share": (0.5, [0.0, 1.5]), "weight": (0.5, [-1.0])}',
     ),
     "group_temperature.py": (
+        "modeling/calibrations",
         "modeling",
-        "modeling/test_calibration_contract.py",
+        "modeling/calibrations/test_calibration_contract.py",
         '"GroupTemperatureCalibration": {"temperatures": ((1.0, 2.0, 3.0), [(1.0, 0.0, 2.0)])}',
     ),
 }
 
+CLASSES = {"capped_shift.py": "CappedShiftLoss", **{file: cls for file, (_, cls) in OTHERS.items()}}
 CONTRACTS = [
     "tests/losses/test_contract.py",
     "tests/losses/test_contract_config.py",
     "tests/losses/test_contract_state.py",
+    "tests/test_registry.py",
     "tests/modeling/classifiers/test_classifiers.py",
     "tests/data/test_samplers.py",
     "tests/modeling/feature_augmentations/test_feature_augmentation_contract.py",
@@ -155,9 +162,18 @@ def inside(tmp_path_factory):
     return root
 
 
+def export(init: Path, file: str, cls: str) -> None:
+    """Add the line that the page shows to a package, and the class to its ``__all__``."""
+    module = f"lt_det/{file.removesuffix('.py')}".replace("/", ".")
+    text = init.read_text().replace(
+        "\n__all__ = [", f"\nfrom {module} import {cls}\n\n__all__ = [", 1
+    )
+    init.write_text(text.replace("__all__ = [", f'__all__ = ["{cls}", ', 1))
+
+
 def contract_tests(root: Path) -> str:
     """What pytest prints for the contract tests of the page's classes."""
-    names = ["CappedShift", *(name.split(".")[0].title().replace("_", "") for name in OTHERS)]
+    names = [name.removesuffix("Loss") for name in CLASSES.values()]
     command = [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider"]
     command += [*CONTRACTS, "-k", " or ".join(names)]
     environment = {**os.environ, "PYTHONPATH": str(root), "PYTEST_ADDOPTS": ""}
@@ -170,10 +186,12 @@ def contract_tests(root: Path) -> str:
 @pytest.mark.integration
 def test_inside_lt_det_the_contract_asks_for_rows_and_then_passes(inside):
     asked = contract_tests(inside)
-    for name, (_, table, row) in INSIDE.items():
+    for name, (folder, package, table, row) in INSIDE.items():
+        cls = CLASSES[name]
+        assert f"export {cls} in lt_det/{package}/__init__.py" in asked, name
+        export(inside / "lt_det" / package / "__init__.py", f"{folder}/{name}", cls)
         if row is None:
             continue
-        cls = row.split('"')[1]
         assert f"of {cls} to PARAMETERS in tests/{table}" in asked, name
         file = inside / "tests" / table
         text = file.read_text()
@@ -191,7 +209,7 @@ def test_inside_lt_det_the_contract_asks_for_rows_and_then_passes(inside):
 def test_files_of_its_table_exist():
     section = PAGE.split("## What else a loss may say")[1].split("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| ")]
-    names = re.findall(r"`(\w+\.py)`", "\n".join(rows))
+    names = re.findall(r"`([\w/]+\.py)`", "\n".join(rows))
     assert len(names) == 7
     for name in names:
         assert (ROOT / "lt_det" / "losses" / name).is_file(), name

@@ -1,11 +1,22 @@
-"""Config keys from constructors."""
+"""Config keys from constructors; registered classes are found and exported."""
 
 import importlib
 
 import pytest
+from detectron2.modeling import ROI_HEADS_REGISTRY, ROI_MASK_HEAD_REGISTRY
 from fvcore.common.registry import Registry
 
-from lt_det.registry import hyper_parameters, lookup, registered_below
+import lt_det.data.samplers
+import lt_det.losses
+import lt_det.modeling
+from lt_det.data.samplers import TRAIN_SAMPLER_REGISTRY
+from lt_det.losses import BOX_CLS_LOSS_REGISTRY
+from lt_det.modeling import (
+    CALIBRATION_REGISTRY,
+    CLASSIFIER_REGISTRY,
+    FEATURE_AUGMENTATION_REGISTRY,
+)
+from lt_det.registry import hyper_parameters, import_below, lookup
 
 
 class Link:
@@ -63,18 +74,45 @@ def test_an_unknown_name_says_what_is_known_and_how_ones_own_get_there():
 
 def test_every_file_of_a_package_registers_its_class(tmp_path, monkeypatch):
     package = tmp_path / "toy_methods"
-    package.mkdir()
+    (package / "inner").mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (package / "base.py").write_text(
         "from fvcore.common.registry import Registry\nREGISTRY = Registry('TOY')\n"
     )
-    (package / "a_method.py").write_text(
-        "from toy_methods.base import REGISTRY\n"
-        "@REGISTRY.register()\nclass AMethod: pass\n"
-        "@REGISTRY.register()\nclass Guest: __module__ = 'elsewhere'\n"
-    )
+    (package / "inner" / "__init__.py").write_text("")
+    for file, cls in (("a_method.py", "AMethod"), ("inner/another.py", "Another")):
+        (package / file).write_text(
+            f"from toy_methods.base import REGISTRY\n@REGISTRY.register()\nclass {cls}: pass\n"
+        )
     monkeypatch.syspath_prepend(tmp_path)
     registry = importlib.import_module("toy_methods.base").REGISTRY
-    found = registered_below("toy_methods", [str(package)], registry)
-    assert list(found) == ["AMethod"]
-    assert found["AMethod"] is registry.get("AMethod")
+    import_below("toy_methods", [str(package)])
+    assert [name for name, _ in registry] == ["AMethod", "Another"]
+
+
+OWN = [
+    (package, cls)
+    for package, registry in (
+        (lt_det.losses, BOX_CLS_LOSS_REGISTRY),
+        (lt_det.modeling, CLASSIFIER_REGISTRY),
+        (lt_det.modeling, FEATURE_AUGMENTATION_REGISTRY),
+        (lt_det.modeling, CALIBRATION_REGISTRY),
+        (lt_det.modeling, ROI_HEADS_REGISTRY),
+        (lt_det.modeling, ROI_MASK_HEAD_REGISTRY),
+        (lt_det.data.samplers, TRAIN_SAMPLER_REGISTRY),
+    )
+    for _, cls in registry
+    if cls.__module__.startswith("lt_det.")
+]
+
+
+@pytest.mark.parametrize(("package", "cls"), OWN, ids=[cls.__name__ for _, cls in OWN])
+def test_every_registered_class_is_exported_by_name(package, cls):
+    name, path = cls.__name__, package.__name__.replace(".", "/")
+    is_exported = name in package.__all__ and getattr(package, name) is cls
+    assert is_exported, f"export {name} in {path}/__init__.py"
+
+
+def test_there_are_classes_of_every_kind():
+    assert len(OWN) > 35
+    assert {package for package, _ in OWN} == {lt_det.losses, lt_det.modeling, lt_det.data.samplers}

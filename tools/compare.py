@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
 """Which long-tail method is best on this data? All of them on one stage-1 detector's features.
 
-Extracts the features of the frozen detector once, trains every method's classifier on them over
-several seeds, evaluates, and writes compare.json, compare.md, plots and compare.html.
+Extracts the features once, trains every method's classifier on them over several seeds, evaluates,
+and writes compare.json, compare.md, plots and compare.html.
 
 Example (one line):
-    python tools/compare.py --comparison configs/comparisons/decoupled.yaml
-    --dev openmoji_quick_dev --output output/compare
-    --config-file configs/OpenMoji-InstanceSegmentation/mask_rcnn_small_softmax.yaml
+    python tools/compare.py --comparison configs/comparisons/decoupled.yaml --output output/compare
+    --dev openmoji_quick_dev --config-file configs/OpenMoji-InstanceSegmentation/..._softmax.yaml
     MODEL.WEIGHTS output/openmoji/softmax/model_final.pth
 
 Interrupted, the same command continues. Exit status: 0 done, 1 a method failed, 75 --minutes over.

@@ -1,70 +1,14 @@
 #!/usr/bin/env python3
 """Check a registered data set, print what it contains and plot its class distribution.
 
-python tools/inspect_dataset.py NAME [--config-file CONFIG] [--pictures] [--output DIR]
-                                     [--thresholds 10 100]
-
-Everything that is wrong with a file in COCO or LVIS format is listed at once. A config file adds
-the data sets of its DATASETS.REGISTER, and what its model asks of the file.
+See ``python tools/inspect_dataset.py --help`` and :mod:`lt_det.cli.inspect_dataset`.
 """
 
 import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
-import argparse
 import sys
 
-from detectron2.config import get_cfg
-
-from lt_det.config import add_lt_det_config
-from lt_det.data.datasets.register import register_from_config
-from lt_det.data.inspection.inspection import inspect_dataset
-from lt_det.data.inspection.requirements import group_thresholds, merge_config_file, needs_of_config
-
-
-def parse_args(argv=None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("name", metavar="NAME", help="registered name of the data set")
-    parser.add_argument("--config-file", metavar="CONFIG", help="config of a training on it")
-    parser.add_argument(
-        "--pictures", action="store_true", help="open the header of every picture and check it"
-    )
-    parser.add_argument("--output", default="output/inspect", metavar="DIR", help="for the plot")
-    parser.add_argument(
-        "--thresholds",
-        type=int,
-        nargs=2,
-        metavar=("RARE", "COMMON"),
-        help="image counts that end the rare and the common group (default: the frequency of an "
-        "LVIS-format file; for others the config's DATASETS.GROUP_THRESHOLDS, or 10 100)",
-    )
-    return parser.parse_args(argv)
-
-
-def main(argv=None) -> int:
-    """Inspect one data set."""
-    args = parse_args(argv)
-    cfg = get_cfg()
-    # Registers the data sets that come with lt_det too.
-    add_lt_det_config(cfg)
-    needs, thresholds = None, args.thresholds and tuple(args.thresholds)
-    try:
-        if args.config_file:
-            merge_config_file(cfg, args.config_file)
-            register_from_config(cfg)
-            needs = needs_of_config(cfg, args.name)
-            thresholds = thresholds or group_thresholds(cfg, args.name)
-        print(inspect_dataset(args.name, args.output, thresholds, needs, args.pictures))
-    except (FileNotFoundError, ValueError) as error:
-        print(f"inspect_dataset.py: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\ninspect_dataset.py: interrupted", file=sys.stderr)
-        return 130
-    return 0
-
+from lt_det.cli.inspect_dataset import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -69,7 +69,7 @@ def _near(key: str, cfg: CfgNode) -> str:
     close += [k for k in known if k.rsplit(".", 1)[-1] == last and k not in close][:3]
     if close:
         return f"Near matches: {', '.join(close)}"
-    return "lt_det's keys are in lt_det/config.py, Detectron2's in its documentation"
+    return "`python -m lt_det.config` prints lt_det's keys, Detectron2's are in its documentation"
 
 
 def _keys(node: CfgNode, prefix: str = "") -> Iterator[str]:

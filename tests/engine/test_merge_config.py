@@ -29,7 +29,7 @@ def test_file_then_options(cfg, tmp_path):
         ("SOLVER.BASE_LRR", "Near matches: SOLVER.BASE_LR"),
         ("TEST.LVIS_BAKEND", "Near matches: TEST.LVIS_BACKEND"),
         ("MODEL.NUM_CLASSES", "MODEL.ROI_HEADS.NUM_CLASSES"),
-        ("XYZ", "lt_det/config.py"),
+        ("XYZ", "python -m lt_det.config"),
         ("TEST.CALIBRATION.MY_OWN", "imported before add_lt_det_config"),
     ],
 )

@@ -17,7 +17,6 @@ def load_tool(name: str) -> ModuleType:
 
 
 def load_quiet_tool(name: str, monkeypatch) -> ModuleType:
-    """The same without its logger, which would stay for all tests to come."""
-    module = load_tool(name)
-    monkeypatch.setattr(module, "setup_logger", lambda **options: None)
-    return module
+    """The same, of a tool of lt_det.cli, without its logger, which would stay for all tests."""
+    monkeypatch.setattr(f"lt_det.cli.{name}.setup_logger", lambda **options: None)
+    return load_tool(name)

@@ -15,7 +15,6 @@ from contract import (
 )
 from detectron2.config import get_cfg
 
-import lt_det.losses
 from lt_det.config import add_lt_det_config
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
 from lt_det.modeling.build import build_box_cls_loss
@@ -83,12 +82,6 @@ def test_is_built_from_the_config(cls, hyper, class_stats):
     loss = build_box_cls_loss(cfg, class_stats)
     assert type(loss) is cls
     assert fingerprint(loss) == fingerprint(cls(K, class_stats, **hyper))
-
-
-@every_loss
-def test_is_exported(cls):
-    assert getattr(lt_det.losses, cls.__name__) is cls
-    assert cls.__name__ in lt_det.losses.__all__
 
 
 # --- a loss of somebody else -------------------------------------------------------------------

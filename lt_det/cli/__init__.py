@@ -1,0 +1,1 @@
+"""Command lines: arguments, messages and exit statuses."""
