@@ -5,6 +5,7 @@ from detectron2.config import get_cfg
 from paths import ROOT
 
 from lt_det.config import add_lt_det_config
+from lt_det.openmoji.register import register_all_openmoji
 from lt_det.engine.freeze import freeze_parameters
 from lt_det.engine.trainer import LTTrainer
 
@@ -20,6 +21,7 @@ META = [name for name in CONFIGS if "_meta_" in name]
 def load(name: str):
     cfg = get_cfg()
     add_lt_det_config(cfg)
+    register_all_openmoji()
     cfg.merge_from_file(ROOT / name)
     cfg.MODEL.DEVICE = "meta"  # shapes without numbers: building is cheap
     return cfg

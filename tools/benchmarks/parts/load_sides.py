@@ -29,6 +29,8 @@ from benchmarks.parts.memory import peak_mib
 
 __all__ = ["LoadSides", "main", "registered_file"]
 
+# Where `python -m benchmarks...` finds this module.
+_TOOLS = Path(__file__).parents[2]
 # The classes are those of LVIS v1.0, by the name.
 DATASET = "lvis_v1_lt_det_benchmark"
 IMAGE_ROOT = "coco/"
@@ -64,7 +66,7 @@ class LoadSides:
     def cached_use(self) -> dict[str, float]:
         """What :func:`main` measures, in a process of its own."""
         command = [sys.executable, "-W", "ignore", "-m", __name__, str(self._json_file)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=_TOOLS, capture_output=True, text=True, check=True)
         return json.loads(done.stdout.splitlines()[-1])
 
 
