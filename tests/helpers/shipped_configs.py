@@ -5,9 +5,9 @@ from detectron2.config import get_cfg
 from paths import ROOT
 
 from lt_det.config import add_lt_det_config
-from lt_det.openmoji.register import register_all_openmoji
 from lt_det.engine.freeze import freeze_parameters
 from lt_det.engine.trainer import LTTrainer
+from lt_det.openmoji.register import register_all_openmoji
 
 CONFIGS = sorted(
     path.relative_to(ROOT).as_posix()
