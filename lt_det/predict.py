@@ -6,8 +6,9 @@ import argparse
 import glob
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +29,20 @@ from lt_det.engine.trainer import LTTrainer
 __all__ = ["Predictor", "find_pictures", "run_from_args"]
 
 logger = logging.getLogger(__name__)
+
+
+class Drawn(NamedTuple):
+    """A drawn image.
+
+    Attributes:
+        path: the file that was written.
+        number: of detections in it.
+        best_score: of all detections, the drawn ones and those below the threshold; 0 for none.
+    """
+
+    path: Path
+    number: int
+    best_score: float
 
 
 class Predictor:
@@ -88,23 +103,32 @@ def run_from_args(args: argparse.Namespace) -> list[Path]:
     predictor, metadata = Predictor(cfg), _metadata(cfg)
     output = Path(args.output)
     output.mkdir(parents=True, exist_ok=True)
-    drawn = dict(_draw_all(predictor, pictures, metadata, args.threshold, output))
+    drawn = {d.path: d for d in _draw_all(predictor, pictures, metadata, args.threshold, output)}
+    number = sum(d.number for d in drawn.values())
     logger.log(
-        logging.INFO if any(drawn.values()) else logging.WARNING,
-        "%d detections of score %g or more on %d of %d pictures, drawn to %s",
-        sum(drawn.values()),
+        logging.INFO if number else logging.WARNING,
+        "%d detections of score %g or more on %d of %d pictures, drawn to %s%s",
+        number,
         args.threshold,
         len(drawn),
         len(pictures),
         output,
+        "" if number else _best_score(drawn.values(), cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST),
     )
     return list(drawn)
 
 
+def _best_score(drawn: Iterable[Drawn], least: float) -> str:
+    """What was nearest to a detection that is drawn."""
+    best = max((d.best_score for d in drawn), default=0.0)
+    if not best:
+        return f". None has a score above MODEL.ROI_HEADS.SCORE_THRESH_TEST {least:g}"
+    return f". The best score seen is {best:.2g}: a lower --threshold draws it"
+
+
 def _draw_all(
     predictor: Predictor, pictures: list[Path], metadata: Metadata, threshold: float, output: Path
-) -> Iterator[tuple[Path, int]]:
-    """Files written, each with its number of detections."""
+) -> Iterator[Drawn]:
     for path in tqdm(pictures, desc="pictures", unit="img"):
         try:
             image = read_image(str(path), format="BGR")
@@ -112,11 +136,12 @@ def _draw_all(
             logger.warning("%s is no picture that can be read, passed over: %s", path, error)
             continue
         instances = predictor(image)
+        best_score = max(instances.scores.tolist(), default=0.0)
         instances = instances[instances.scores >= threshold]
         canvas = Visualizer(image[:, :, ::-1], metadata, instance_mode=ColorMode.IMAGE)
         drawn = output / f"{path.stem}.png"
         canvas.draw_instance_predictions(instances).save(str(drawn))
-        yield drawn, len(instances)
+        yield Drawn(drawn, len(instances), best_score)
 
 
 def _metadata(cfg: CfgNode) -> Metadata:

@@ -9,6 +9,8 @@ import lt_det.utils.quiet  # noqa: F401 # isort: skip
 import argparse
 import sys
 
+from lt_det.utils.command_line import add_debug_argument, run_command
+
 from benchmarks import benchmark_names, run_benchmark
 
 
@@ -20,21 +22,20 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("name", metavar="NAME", help=f"one of: {', '.join(benchmark_names())}")
     parser.add_argument("--quick", action="store_true", help="at most 50 seconds on 2 cores")
     parser.add_argument("--json", action="store_true", help="figures as JSON on the last line")
+    add_debug_argument(parser)
     return parser.parse_args(argv)
 
 
 def main(argv=None) -> int:
     """Run one benchmark and print its table."""
-    args = parse_args(argv)
-    try:
-        result = run_benchmark(args.name, args.quick)
-    except ValueError as error:
-        print(f"benchmark.py: {error}", file=sys.stderr)
-        return 1
+    return run_command("benchmark.py", _run, parse_args(argv))
+
+
+def _run(args: argparse.Namespace) -> None:
+    result = run_benchmark(args.name, args.quick)
     print(result.text)
     if args.json:
         print(result.to_json())
-    return 0
 
 
 if __name__ == "__main__":

@@ -18,9 +18,10 @@ import argparse
 import sys
 
 from lt_det.compare.command import run_from_args
+from lt_det.utils.command_line import add_debug_argument, run_command
 
 
-def main():
+def main(argv=None) -> int:
     """Parse arguments and run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -35,15 +36,10 @@ def main():
     parser.add_argument("--jobs", type=int, default=0, help="of one thread each; 0: one a core")
     parser.add_argument("--minutes", type=float, help="begin nothing after that; status 75")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="config keys and values")
-    args = parser.parse_args()
-    try:
-        sys.exit(run_from_args(args))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("\ninterrupted: the same command continues", file=sys.stderr)
-        sys.exit(130)
+    add_debug_argument(parser)
+    said = "interrupted: the same command continues"
+    return run_command("compare.py", run_from_args, parser.parse_args(argv), interrupted=said)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

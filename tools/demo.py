@@ -13,6 +13,7 @@ import sys
 from detectron2.utils.logger import setup_logger
 
 from lt_det.predict import run_from_args
+from lt_det.utils.command_line import add_debug_argument, run_command
 
 
 def main(argv=None) -> int:
@@ -30,13 +31,10 @@ def main(argv=None) -> int:
         help="least score that is drawn (default: %(default)s)",
     )
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="config keys and values")
+    add_debug_argument(parser)
     args = parser.parse_args(argv)
     setup_logger(name="lt_det")
-    try:
-        return 0 if run_from_args(args) else 1
-    except (FileNotFoundError, ValueError) as error:
-        print(f"demo.py: {error}", file=sys.stderr)
-        return 1
+    return run_command("demo.py", lambda args: 0 if run_from_args(args) else 1, args)
 
 
 if __name__ == "__main__":

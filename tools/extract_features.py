@@ -12,12 +12,24 @@ torchrun --nnodes 4 --nproc-per-node 8 ... tools/extract_features.py --output ..
 
 import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
+import sys
+from functools import partial
+
 from detectron2.engine import default_argument_parser
 
 from lt_det.bank.command import run_from_args
 from lt_det.engine.launch import launch_from_args
+from lt_det.utils.command_line import add_debug_argument, run_command
 
-if __name__ == "__main__":
+
+def main(argv=None) -> int:
+    """Parse arguments and run."""
     parser = default_argument_parser(__doc__)
     parser.add_argument("--output", required=True, help="folder of the banks")
-    launch_from_args(run_from_args, parser.parse_args())
+    add_debug_argument(parser)
+    job, said = partial(launch_from_args, run_from_args), "interrupted: the same command continues"
+    return run_command("extract_features.py", job, parser.parse_args(argv), interrupted=said)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

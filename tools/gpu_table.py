@@ -15,9 +15,10 @@ import argparse
 import sys
 
 from lt_det.compare.studies.gpu_table import run_from_args
+from lt_det.utils.command_line import add_debug_argument, run_command
 
 
-def main():
+def main(argv=None) -> int:
     """Parse arguments and run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -26,14 +27,11 @@ def main():
     parser.add_argument("--minutes", type=float, help="that this call may take; default: no limit")
     parser.add_argument("--scale", type=float, default=1.0, help="times the data set's pictures")
     parser.add_argument("--tiny", action="store_true", help="a tiny set and model, on CPU")
-    try:
-        sys.exit(run_from_args(parser.parse_args()))
-    except (ValueError, FileNotFoundError, ModuleNotFoundError, RuntimeError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("\ninterrupted: the same command continues", file=sys.stderr)
-        sys.exit(130)
+    add_debug_argument(parser)
+    args, said = parser.parse_args(argv), "interrupted: the same command continues"
+    # A RuntimeError is a command that failed and has said why.
+    return run_command("gpu_table.py", run_from_args, args, interrupted=said, also=(RuntimeError,))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

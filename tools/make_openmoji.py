@@ -16,9 +16,10 @@ import sys
 
 from lt_det.openmoji.command import add_spec_arguments, run_from_args
 from lt_det.openmoji.spec import PRESETS
+from lt_det.utils.command_line import add_debug_argument, run_command
 
 
-def main():
+def main(argv=None) -> int:
     """Parse arguments and run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -34,14 +35,10 @@ def main():
     parser.add_argument("--workers", type=int, help="processes; default: one a core")
     parser.add_argument("--class-counts", help="JSON list of LVIS categories with image_count")
     add_spec_arguments(parser)
-    try:
-        run_from_args(parser.parse_args())
-    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("\ninterrupted: the next run starts anew", file=sys.stderr)
-        sys.exit(130)
+    add_debug_argument(parser)
+    args, said = parser.parse_args(argv), "interrupted: the next run starts anew"
+    return run_command("make_openmoji.py", run_from_args, args, interrupted=said)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,12 +11,14 @@ Example (one line):
 import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
+import sys
 
 from lt_det.compare.studies.rate_noise import noise_table
 from lt_det.engine.run import config_from_args
+from lt_det.utils.command_line import add_debug_argument, run_command
 
 
-def main():
+def main(argv=None) -> int:
     """Parse arguments and run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -26,10 +28,13 @@ def main():
     parser.add_argument("--checkpoint", required=True, help="of a stage 2")
     parser.add_argument("--steps", type=int, default=400, help="batches to look at")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="config keys and values")
-    args = parser.parse_args()
-    cfg = config_from_args(args)
-    print(noise_table(cfg, args.bank, args.checkpoint, args.steps))
+    add_debug_argument(parser)
+    return run_command("rate_noise.py", _run, parser.parse_args(argv))
+
+
+def _run(args: argparse.Namespace) -> None:
+    print(noise_table(config_from_args(args), args.bank, args.checkpoint, args.steps))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,11 +11,13 @@ import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
 import sys
+from subprocess import CalledProcessError
 
 from lt_det.compare.studies.study_run import PRESETS, run_from_args
+from lt_det.utils.command_line import add_debug_argument, run_command
 
 
-def main():
+def main(argv=None) -> int:
     """Parse arguments and run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -24,14 +26,15 @@ def main():
     parser.add_argument("--study", help="or a study file of your own")
     parser.add_argument("--output", required=True, help="folder for all runs and the table")
     parser.add_argument("--jobs", type=int, default=0, help="processes at a time; 0: all cores")
-    args = parser.parse_args()
+    add_debug_argument(parser)
+    args = parser.parse_args(argv)
     if (args.preset is None) == (args.study is None):
         parser.error("give either --preset or --study")
-    try:
-        run_from_args(args)
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
-        sys.exit(f"error: {error}")
+    said = "interrupted: the same command continues"
+    # Jobs that failed and have said why.
+    also = (RuntimeError, CalledProcessError)
+    return run_command("run_study.py", run_from_args, args, interrupted=said, also=also)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,11 +12,13 @@ Example (one line):
 import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
+import sys
 
 from lt_det.compare.studies.decoupled import run_from_args
+from lt_det.utils.command_line import add_debug_argument, run_command
 
 
-def main():
+def main(argv=None) -> int:
     """Parse arguments and run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -28,8 +30,11 @@ def main():
     parser.add_argument("--dev", help="data set on which rate and length are chosen")
     parser.add_argument("--selection", help="JSON file of the trials; reused where it is complete")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="config keys and values")
-    run_from_args(parser.parse_args())
+    add_debug_argument(parser)
+    said = "interrupted: the same command continues"
+    args = parser.parse_args(argv)
+    return run_command("train_classifier.py", run_from_args, args, interrupted=said)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

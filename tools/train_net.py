@@ -10,14 +10,30 @@ torchrun --nproc-per-node 8 tools/train_net.py --config-file ...
 
 import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
+import sys
+from functools import partial
+
+if __name__ == "__main__":
+    print("Loading PyTorch and Detectron2 ...", flush=True)
+
 from detectron2.engine import default_argument_parser
 
 from lt_det.engine.launch import launch_from_args
-from lt_det.engine.run import run_from_args
+from lt_det.engine.run import how_to_continue, run_from_args
+from lt_det.utils.command_line import add_debug_argument, run_command
 
-if __name__ == "__main__":
+
+def main(argv=None) -> int:
+    """Parse arguments and run."""
     parser = default_argument_parser(__doc__)
     parser.add_argument(
         "--minutes", type=float, help="then save, and exit with status 75; --resume goes on"
     )
-    launch_from_args(run_from_args, parser.parse_args())
+    add_debug_argument(parser)
+    args = parser.parse_args(argv)
+    job, interrupted = partial(launch_from_args, run_from_args), partial(how_to_continue, args)
+    return run_command("train_net.py", job, args, interrupted=interrupted)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

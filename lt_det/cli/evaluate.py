@@ -11,13 +11,13 @@ results file. Needs no model, no registered data set and no GPU.
 from __future__ import annotations
 
 import argparse
-import sys
 
 from detectron2.utils.logger import setup_logger
 
 from lt_det.evaluation.evaluate_files import evaluate_files, evaluator_of_files
 from lt_det.evaluation.evaluators import EVALUATORS
 from lt_det.evaluation.metric_options import MetricOptions
+from lt_det.utils.command_line import add_debug_argument, run_command
 
 __all__ = ["main"]
 
@@ -75,29 +75,23 @@ def _parse_args(argv=None) -> argparse.Namespace:
         metavar="DILATION",
         help="boundary AP, with boundaries of this share of the image's diagonal (%(const)s)",
     )
+    add_debug_argument(parser)
     return parser.parse_args(argv)
 
 
 def main(argv=None) -> int:
     """Evaluate one results file, or compare two."""
-    args = _parse_args(argv)
+    return run_command("evaluate.py", _evaluate, _parse_args(argv))
+
+
+def _evaluate(args: argparse.Namespace) -> None:
     setup_logger(name="lt_det")
-    try:
-        evaluator = evaluator_of_files(
-            args.ground_truth,
-            args.format,
-            groups_file=args.groups,
-            train_file=args.train,
-            thresholds=args.group_thresholds,
-            options=MetricOptions(
-                detections_per_class=args.ap_fixed, boundary_dilation=args.boundary
-            ),
-        )
-        evaluate_files(evaluator, args.predictions, args.compare, output_dir=args.output)
-    except (OSError, ValueError) as error:
-        print(f"evaluate.py: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nevaluate.py: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    evaluator = evaluator_of_files(
+        args.ground_truth,
+        args.format,
+        groups_file=args.groups,
+        train_file=args.train,
+        thresholds=args.group_thresholds,
+        options=MetricOptions(detections_per_class=args.ap_fixed, boundary_dilation=args.boundary),
+    )
+    evaluate_files(evaluator, args.predictions, args.compare, output_dir=args.output)

@@ -10,7 +10,6 @@ the data sets of its DATASETS.REGISTER, and what its model asks of the file.
 from __future__ import annotations
 
 import argparse
-import sys
 
 from detectron2.config import get_cfg
 
@@ -19,6 +18,7 @@ from lt_det.data.datasets.register import register_from_config
 from lt_det.data.inspection.inspection import inspect_dataset
 from lt_det.data.inspection.requirements import group_thresholds, merge_config_file, needs_of_config
 from lt_det.openmoji.register import register_all_openmoji
+from lt_det.utils.command_line import add_debug_argument, run_command
 
 __all__ = ["main"]
 
@@ -42,27 +42,23 @@ def _parse_args(argv=None) -> argparse.Namespace:
         help="image counts that end the rare and the common group (default: the frequency of an "
         "LVIS-format file; for others the config's DATASETS.GROUP_THRESHOLDS, or 10 100)",
     )
+    add_debug_argument(parser)
     return parser.parse_args(argv)
 
 
 def main(argv=None) -> int:
     """Inspect one data set."""
-    args = _parse_args(argv)
+    return run_command("inspect_dataset.py", _inspect, _parse_args(argv))
+
+
+def _inspect(args: argparse.Namespace) -> None:
     cfg = get_cfg()
     add_lt_det_config(cfg)
     register_all_openmoji()
     needs, thresholds = None, args.thresholds and tuple(args.thresholds)
-    try:
-        if args.config_file:
-            merge_config_file(cfg, args.config_file)
-            register_from_config(cfg)
-            needs = needs_of_config(cfg, args.name)
-            thresholds = thresholds or group_thresholds(cfg, args.name)
-        print(inspect_dataset(args.name, args.output, thresholds, needs, args.pictures))
-    except (FileNotFoundError, ValueError) as error:
-        print(f"inspect_dataset.py: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\ninspect_dataset.py: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    if args.config_file:
+        merge_config_file(cfg, args.config_file)
+        register_from_config(cfg)
+        needs = needs_of_config(cfg, args.name)
+        thresholds = thresholds or group_thresholds(cfg, args.name)
+    print(inspect_dataset(args.name, args.output, thresholds, needs, args.pictures))

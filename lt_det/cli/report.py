@@ -10,12 +10,12 @@ no GPU and no network; pictures are shown where the data set and the detections 
 from __future__ import annotations
 
 import argparse
-import sys
 
 from detectron2.utils.logger import setup_logger
 
 from lt_det.openmoji.register import register_all_openmoji
 from lt_det.reports.runs.report import write_run_report
+from lt_det.utils.command_line import add_debug_argument, run_command
 
 __all__ = ["main"]
 
@@ -37,28 +37,24 @@ def _parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         "--replicates", type=int, default=1000, help="of the bootstrap; 0 is no intervals"
     )
+    add_debug_argument(parser)
     return parser.parse_args(argv)
 
 
 def main(argv=None) -> int:
     """Write the report."""
-    args = _parse_args(argv)
+    return run_command("report.py", _report, _parse_args(argv))
+
+
+def _report(args: argparse.Namespace) -> None:
     setup_logger(name="lt_det")
     # Their pictures can be shown.
     register_all_openmoji()
-    try:
-        write_run_report(
-            args.folders,
-            args.output,
-            names=args.names,
-            dataset=args.dataset,
-            num_pictures=args.pictures,
-            num_replicates=args.replicates,
-        )
-    except (OSError, ValueError) as error:
-        print(f"report.py: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nreport.py: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    write_run_report(
+        args.folders,
+        args.output,
+        names=args.names,
+        dataset=args.dataset,
+        num_pictures=args.pictures,
+        num_replicates=args.replicates,
+    )

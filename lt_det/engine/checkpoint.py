@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import pickle
@@ -31,7 +32,7 @@ class LTCheckpointer(DetectionCheckpointer):
     """Detectron2's checkpointer, for trainings that get killed and files from anywhere.
 
     - A file appears under its name when it is complete.
-    - A resume passes over a damaged last checkpoint, and says so, to the one before.
+    - A resume passes over a damaged or removed last checkpoint, and says so, to the one before.
     - A training that starts anew in the folder of another is never taken for that one.
     - Files are read as tensors and plain values only. A file that wants to run code is refused,
       unless the environment variable LT_DET_ALLOW_UNSAFE_CHECKPOINTS is 1.
@@ -72,19 +73,27 @@ class LTCheckpointer(DetectionCheckpointer):
         """
         if not (resume and self.has_checkpoint()):
             return self.load(path, checkpointables=[])
-        damaged = None
-        for candidate in self._newest_first():
+        candidates = [*self._newest_first()]
+        for candidate, before in itertools.zip_longest(candidates, candidates[1:]):
             try:
                 self.resumed_from = Path(candidate).name
-                return self.load(candidate)
+                return self._load_if_there(candidate)
             except DamagedCheckpointError as error:
                 damaged = error
                 # Detectron2 expects it so before a load, and resets it only after a good one.
                 self._parsed_url_during_load = None
-                logger.warning("%s Resuming from the one before.", error)
+                if before:
+                    logger.warning("%s Resuming from the one before, %s.", error, before)
         raise DamagedCheckpointError(
-            f"No checkpoint in {self.save_dir} can be read: remove the folder to start anew"
+            f"{damaged} No checkpoint in {self.save_dir} can be read: remove the folder to start "
+            "anew"
         ) from damaged
+
+    def _load_if_there(self, path: str) -> dict[str, Any]:
+        # The main process decides for all: other machines may not have the folder.
+        if "://" not in path and not comm.all_gather(os.path.isfile(path))[0]:
+            raise DamagedCheckpointError(f"{path} is not there, though last_checkpoint names it.")
+        return self.load(path)
 
     def set_earlier_training_aside(self) -> None:
         """Make the checkpoints in the folder those of an earlier training, which no resume takes.
@@ -120,8 +129,9 @@ class LTCheckpointer(DetectionCheckpointer):
             match = re.fullmatch(r"model_(\d+)", path.stem)
             if match and path.stat().st_mtime_ns >= begin:
                 numbered[int(match[1])] = str(path)
-        for _, path in sorted(numbered.items(), reverse=True):
-            if path != last:
+        of_last = re.search(r"model_(\d+)\.pth$", last)
+        for number, path in sorted(numbered.items(), reverse=True):
+            if path != last and (of_last is None or number < int(of_last[1])):
                 yield path
 
     def _load_file(self, filename: str) -> dict[str, Any]:
@@ -157,13 +167,8 @@ class LTCheckpointer(DetectionCheckpointer):
         incompatible = super()._load_model(checkpoint)
         if self.allow_other_classifier:
             return incompatible
-        classifiers = {
-            f"{name}.cls_score."
-            for name, module in self.model.named_modules()
-            if isinstance(module, LTFastRCNNOutputLayers)
-        }
         for key, in_checkpoint, in_model in incompatible.incorrect_shapes:
-            if any(prefix in f".{key}" or key.startswith(prefix) for prefix in classifiers):
+            if self._is_of_classifier(key):
                 raise ValueError(
                     f"The checkpoint's {key} has shape {in_checkpoint}, the model's {in_model}. "
                     "If the classifier is to start anew, set "
@@ -173,6 +178,34 @@ class LTCheckpointer(DetectionCheckpointer):
                     "True"
                 )
         return incompatible
+
+    def _is_of_classifier(self, key: str) -> bool:
+        return any(
+            f"{name}.cls_score." in f".{key}" or key.startswith(f"{name}.cls_score.")
+            for name, module in self.model.named_modules()
+            if isinstance(module, LTFastRCNNOutputLayers)
+        )
+
+    def _log_incompatible_keys(self, incompatible) -> None:
+        """See fvcore's Checkpointer; a classifier that starts anew is expected, and one line."""
+        if self.allow_other_classifier:
+            anew = [key for key in self.model.state_dict() if self._is_of_classifier(key)]
+            shapes = [found for found in incompatible.incorrect_shapes if found[0] in anew]
+            if shapes:
+                logger.info(
+                    "The classifier starts anew (CLASSIFIER.REINIT), not from the checkpoint's: %s",
+                    _shapes(shapes),
+                )
+            incompatible = type(incompatible)(
+                missing_keys=[k for k in incompatible.missing_keys if k not in anew],
+                unexpected_keys=incompatible.unexpected_keys,
+                incorrect_shapes=[s for s in incompatible.incorrect_shapes if s not in shapes],
+            )
+        super()._log_incompatible_keys(incompatible)
+
+
+def _shapes(keys_and_shapes) -> str:
+    return ", ".join(f"{key} {there} -> {here}" for key, there, here in keys_and_shapes)
 
 
 def _first_line(error: Exception) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 
+import yaml
 from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
 
@@ -14,6 +16,7 @@ __all__ = ["merge_config"]
 
 # Below these are nodes of registered classes.
 _OF_METHODS = ("MODEL.ROI_BOX_HEAD.", "DATALOADER.", "TEST.CALIBRATION.")
+_OTHER_TYPE = re.compile(r"with values \(.* vs\. (.*)\) for config key: ([\w.-]+)", re.DOTALL)
 _UNKNOWN_KEY = re.compile(r"Non-existent (?:config )?key: ([\w.-]+)")
 
 
@@ -27,8 +30,14 @@ def merge_config(cfg: CfgNode, config_file: str | None, opts: Sequence[str]) -> 
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if a key does not exist, naming near ones, or the last option has no value.
+        ValueError: if a key does not exist, naming near ones, or has a value of another type; if
+            the last option has no value; if the file is no YAML file of keys.
     """
+    if config_file and config_file.endswith(".py"):
+        raise ValueError(
+            f"--config-file {config_file} is a Python LazyConfig, and lt_det's tools take YAML "
+            "configs. How lt_det goes into a LazyConfig is in docs/plug-in.md (Without yacs)"
+        )
     if len(opts) % 2:
         raise ValueError(
             f"Expected KEY VALUE pairs at the end of the command, but {opts[-1]!r} is the last of "
@@ -39,16 +48,27 @@ def merge_config(cfg: CfgNode, config_file: str | None, opts: Sequence[str]) -> 
     with _naming_the_key(cfg, config_file):
         if config_file:
             cfg.merge_from_file(config_file)
-    with _naming_the_key(cfg, "the command line"):
+    with _naming_the_key(cfg, None):
         cfg.merge_from_list(list(opts))
 
 
 @contextlib.contextmanager
-def _naming_the_key(cfg: CfgNode, source: str | None) -> Iterator[None]:
+def _naming_the_key(cfg: CfgNode, config_file: str | None) -> Iterator[None]:
+    source = config_file or "the command line"
     try:
         yield
-    except (AssertionError, KeyError) as error:
-        # yacs raises the one for options, the other for files.
+    except yaml.YAMLError as error:
+        raise ValueError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
+    except (AttributeError, TypeError) as error:
+        if config_file is None:
+            raise
+        # Raised by yacs for a file that holds a list, a text or nothing.
+        message = f"{source} is no config: expected KEY: VALUE lines, in YAML ({error})"
+        raise ValueError(message) from error
+    except (AssertionError, KeyError, ValueError) as error:
+        # yacs raises the first for options, the second for files.
+        if (found := _OTHER_TYPE.search(str(error))) is not None:
+            raise ValueError(_of_other_type(cfg, found[2], found[1], source)) from None
         found = _UNKNOWN_KEY.search(str(error))
         if found is None:
             raise
@@ -60,6 +80,24 @@ def _naming_the_key(cfg: CfgNode, source: str | None) -> Iterator[None]:
                 "add_lt_det_config(cfg): docs/add-a-method.md"
             )
         raise ValueError(f"Unknown config key {key} ({source}). {_near(key, cfg)}{hint}") from None
+
+
+def _of_other_type(cfg: CfgNode, key: str, given: str, source: str) -> str:
+    """Say what a key takes, and what was probably meant where it takes several values."""
+    default = cfg
+    for name in key.split("."):
+        default = default[name]
+    text = f"{key} takes a {type(default).__name__}, such as {default!r}, but got {given}"
+    if isinstance(default, tuple | list):
+        value = repr(_as_tuple(given)).replace("'", '"')
+        text += f". A single value needs parentheses and a comma: {key} {shlex.quote(value)}"
+    return f"{text} ({source})"
+
+
+def _as_tuple(text: str) -> tuple:
+    """Values of a text such as ``name``, ``(name)`` or ``a,b``; whole numbers as such."""
+    parts = [part.strip(" '\"") for part in text.strip("()[] ").split(",")]
+    return tuple(int(part) if part.isdecimal() else part for part in parts if part)
 
 
 def _near(key: str, cfg: CfgNode) -> str:

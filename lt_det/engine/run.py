@@ -5,11 +5,18 @@ from __future__ import annotations
 import lt_det.utils.quiet  # noqa: F401 # isort: skip
 
 import argparse
+import logging
+import os
+import re
+import shlex
+import sys
+import time
+from pathlib import Path
 
+import torch
 from detectron2.config import CfgNode, get_cfg
-from detectron2.engine import default_setup
 from detectron2.utils import comm
-from detectron2.utils.logger import setup_logger
+from detectron2.utils.env import seed_all_rng
 
 from lt_det.config import add_lt_det_config, check_config
 from lt_det.data.datasets.check import check_datasets
@@ -26,8 +33,19 @@ from lt_det.engine.merge_config import merge_config
 from lt_det.engine.stop_after import StopAfter
 from lt_det.engine.trainer import LTTrainer
 from lt_det.openmoji.register import register_all_openmoji
+from lt_det.utils.logs import IN_FILE_ONLY, set_up_logs
 
-__all__ = ["config_from_args", "evaluate", "run_from_args", "setup", "train"]
+__all__ = [
+    "config_from_args",
+    "evaluate",
+    "how_to_continue",
+    "run_from_args",
+    "setup",
+    "train",
+]
+
+logger = logging.getLogger(__name__)
+_START = time.time()
 
 
 def config_from_args(args: argparse.Namespace) -> CfgNode:
@@ -50,10 +68,28 @@ def config_from_args(args: argparse.Namespace) -> CfgNode:
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
-    """Config, output folder, logs and seed of a job."""
+    """Config, output folder, logs and seed of a job.
+
+    Does what Detectron2's ``default_setup`` does, with less on the console and no colours in files:
+    the whole config is in ``OUTPUT_DIR/config.yaml``, command and environment are in ``log.txt``.
+    """
     cfg = config_from_args(args)
-    default_setup(cfg, args)
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="lt_det")
+    os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
+    rank = comm.get_rank()
+    set_up_logs(cfg.OUTPUT_DIR, rank, comm.get_world_size())
+    logger.info("Command line: %s", shlex.join(sys.orig_argv), extra=IN_FILE_ONLY)
+    if comm.is_main_process():
+        Path(cfg.OUTPUT_DIR, "config.yaml").write_text(cfg.dump())
+    logger.info(
+        "Config %s. Output goes to %s: config.yaml has all settings, log.txt the environment, the "
+        "model and all that is said here",
+        args.config_file or "without a file",
+        cfg.OUTPUT_DIR,
+    )
+    # Each process has its own, and the same at every start.
+    seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
+    if not getattr(args, "eval_only", False):
+        torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     return cfg
 
 
@@ -97,3 +133,22 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
     model = LTTrainer.build_model(cfg)
     LTCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
     return LTTrainer.test(cfg, model)
+
+
+def how_to_continue(args: argparse.Namespace) -> str:
+    """Return the line that follows Ctrl-C: what is saved, and the command that goes on from it."""
+    if args.eval_only:
+        return "interrupted"
+    folder = Path(config_from_args(args).OUTPUT_DIR)
+    tag = folder / "last_checkpoint"
+    # One that was there before is of this training only if this was a resume.
+    if not tag.is_file() or not (args.resume or tag.stat().st_mtime >= _START):
+        return "interrupted before the first checkpoint: the same command begins anew"
+    name = tag.read_text().strip()
+    number = re.fullmatch(r"model_(\d+)\.pth", name)
+    steps = f" after {int(number[1]) + 1} steps" if number else ""
+    command = list(sys.orig_argv)
+    if not args.resume:
+        # Behind the script: options that start with -- come before KEY VALUE.
+        command.insert(len(command) - len(sys.argv) + 1, "--resume")
+    return f"interrupted; saved{steps}: {folder / name}. Continue with: {shlex.join(command)}"

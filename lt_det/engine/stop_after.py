@@ -1,14 +1,17 @@
-"""Training in slices of some minutes, for machines that are lent by the hour."""
+"""Stop a training early, on a whole step: after some minutes, or by Ctrl-C."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 
-__all__ = ["UNFINISHED", "StopAfter"]
+from lt_det.utils.interrupt import deferred_interrupt
+
+__all__ = ["UNFINISHED", "StopAfter", "StopOnInterrupt"]
 
 logger = logging.getLogger(__name__)
 # Exit status of a command that stopped with more to do: EX_TEMPFAIL of sysexits.h, "try again".
@@ -57,3 +60,47 @@ class StopAfter(HookBase):
             trainer.max_iter,
         )
         raise SystemExit(UNFINISHED)
+
+
+class StopOnInterrupt(HookBase):
+    """Let the step end in which Ctrl-C comes, save a checkpoint, and stop.
+
+    A resume goes on from that step, and ends with the weights of a training that was not stopped.
+    A second Ctrl-C stops at once. Between the steps, as in an evaluation, the first one does. For
+    trainings in one process: of several, each would stop at another step.
+    """
+
+    def __init__(self):
+        self._step = contextlib.ExitStack()
+        self._is_interrupted = False
+
+    def before_step(self) -> None:
+        """Hold Ctrl-C back."""
+        self._step.enter_context(deferred_interrupt())
+
+    def after_step(self) -> None:
+        """Save and stop if Ctrl-C came.
+
+        Raises:
+            KeyboardInterrupt: then.
+        """
+        try:
+            self._step.close()
+        except KeyboardInterrupt:
+            self._is_interrupted = True
+            trainer = self.trainer
+            if trainer.iter + 1 < trainer.max_iter:
+                # After the last step the checkpointer has just done it.
+                trainer.checkpointer.save(f"model_{trainer.iter:07d}", iteration=trainer.iter)
+            raise
+
+    def after_train(self) -> None:
+        """Skip the evaluation that follows the last step, too, if Ctrl-C came in that step.
+
+        Raises:
+            KeyboardInterrupt: then.
+        """
+        # Still open after a step that failed.
+        self._step.close()
+        if self._is_interrupted and self.trainer.iter + 1 >= self.trainer.max_iter:
+            raise KeyboardInterrupt

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 import weakref
 
-import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultTrainer, HookBase
 from detectron2.engine.defaults import create_ddp_model
+from detectron2.engine.hooks import EvalHook
 from detectron2.engine.train_loop import TrainerBase
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from torch import nn
 
-from lt_det.class_stats import LVIS_THRESHOLDS, ClassStats
 from lt_det.config import check_config
 from lt_det.data.datasets.check import check_datasets, check_same_classes
 from lt_det.data.datasets.register import register_from_config
@@ -30,20 +27,22 @@ from lt_det.engine.bilevel.trainer import MetaTrainer, build_meta_step
 from lt_det.engine.check_start import check_box_predictors, check_device
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.feature_adaptation import FeatureAdaptation, adapting_predictors
-from lt_det.engine.fingerprint import fingerprint, warn_of_differences
+from lt_det.engine.fingerprint import fingerprint, log_kept_settings, warn_of_differences
 from lt_det.engine.finite import save_on_failure
 from lt_det.engine.freeze import FrozenModulesInEval, FrozenProposals, freeze_parameters
 from lt_det.engine.gradient_ratio import GradientRatio
-from lt_det.evaluation.evaluators import EVALUATORS
-from lt_det.evaluation.metric_options import MetricOptions
+from lt_det.engine.stop_after import StopOnInterrupt
+from lt_det.engine.test_sets import (
+    build_evaluator,
+    check_groups,
+    check_test_sets,
+    save_class_stats,
+)
 from lt_det.modeling.find_predictors import box_predictors, read_verified_lists
 
 __all__ = ["LTTrainer", "initialize_from_weights"]
 
 logger = logging.getLogger(__name__)
-
-# In OUTPUT_DIR.
-CLASS_STATS_FILE = "class_stats.json"
 
 
 class LTTrainer(DefaultTrainer):
@@ -54,25 +53,38 @@ class LTTrainer(DefaultTrainer):
     """
 
     def __init__(self, cfg: CfgNode):
-        """Build model, optimiser, loader, scheduler, checkpointer and hooks from ``cfg``."""
+        """Check the data sets, then build everything from ``cfg``.
+
+        The evaluators of ``DATASETS.TEST`` are built before the model, by ``build_evaluator``, so
+        that a fault of a test set does not cost a training.
+
+        Raises:
+            FileNotFoundError: if a data set, or a file that the config names, is missing.
+            ValueError: if one is faulty, or the config contradicts itself or the data.
+        """
         TrainerBase.__init__(self)
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         check_config(cfg)
         register_from_config(cfg)
         check_datasets((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
+        check_device(cfg)
         self._seed_is_drawn = cfg.SEED < 0
         cfg = with_seed(cfg, comm.shared_random_seed() if self._seed_is_drawn else cfg.SEED)
+        # The data first: what is wrong with it is found in seconds.
+        data_loader = self.build_train_loader(cfg)
+        check_same_classes(cfg)
+        check_test_sets(cfg, cfg.DATASETS.TEST, type(self))
         model = self.build_model(cfg)
         freeze_parameters(model, cfg.SOLVER.TRAINABLE_PARAMS)
         optimizer = self.build_optimizer(cfg, model)
-        data_loader = self.build_train_loader(cfg)
-        check_same_classes(cfg)
         # device_ids=None lets DDP follow the model's own device, CPU included.
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=None)
         self._trainer = self.build_step(cfg, model, data_loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = LTCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
         self.start_iter = 0
+        # Settings of the training's first step, where that was in another process.
+        self._at_start: dict[str, str] = {}
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
         frozen = [FrozenModulesInEval(model), FrozenProposals(model)]
@@ -94,10 +106,25 @@ class LTTrainer(DefaultTrainer):
             super().resume_or_load(resume=True)
             self._continue_data_loader()
             self._save_final_if_done()
+            self._say_if_done()
         else:
             self.checkpointer.set_earlier_training_aside()
             initialize_from_weights(self.cfg, self.model, self.checkpointer)
         save_class_stats(self.model, self.cfg.OUTPUT_DIR)
+        is_ours = self.build_evaluator.__func__ is LTTrainer.build_evaluator.__func__
+        if self.cfg.DATASETS.TEST and is_ours:
+            # The model's statistics are known by now: it may have none.
+            check_groups(self.cfg)
+
+    def _say_if_done(self) -> None:
+        if self.start_iter >= self.max_iter:
+            logger.warning(
+                "The training in OUTPUT_DIR %s is finished: all %d steps are done, and there is "
+                "nothing left to train. %s (A larger SOLVER.MAX_ITER trains on.)",
+                self.cfg.OUTPUT_DIR,
+                self.start_iter,
+                "It is evaluated again." if self.cfg.DATASETS.TEST else "",
+            )
 
     def _save_final_if_done(self) -> None:
         """A kill between the last periodic checkpoint and the final one leaves no step to do it."""
@@ -109,13 +136,19 @@ class LTTrainer(DefaultTrainer):
     def state_dict(self) -> dict:
         """As DefaultTrainer's, with what decides the pictures and the model."""
         data_loader = self._trainer.data_loader
-        return {**super().state_dict(), "fingerprint": fingerprint(self.cfg, data_loader)}
+        now = fingerprint(self.cfg, data_loader)
+        kept = {"fingerprint": now, "fingerprint_at_start": self._at_start or now}
+        return {**super().state_dict(), **kept}
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Inverse of :meth:`state_dict`; a resume under other settings is warned of."""
         super().load_state_dict(state_dict)
         now = fingerprint(self.cfg, self._trainer.data_loader)
-        warn_of_differences(state_dict.get("fingerprint", {}), now)
+        last = state_dict.get("fingerprint", {})
+        # Checkpoints of before do not have it; what the last part began with is all they know.
+        self._at_start = state_dict.get("fingerprint_at_start", last)
+        warn_of_differences(self._at_start, last, now)
+        log_kept_settings(last, now)
 
     def _continue_data_loader(self) -> None:
         """Let the loader go on where the checkpoint was written."""
@@ -159,8 +192,12 @@ class LTTrainer(DefaultTrainer):
         )
 
     def build_hooks(self) -> list[HookBase]:
-        """Detectron2's, and those of class rates, augmentations and the gradient ratio."""
+        """Detectron2's, and those of Ctrl-C, class rates, augmentations and the gradient ratio."""
         hooks = super().build_hooks()
+        if comm.get_world_size() == 1:
+            # Behind the checkpointer, before an evaluation, which Ctrl-C stops at once.
+            kinds = [isinstance(hook, EvalHook) for hook in hooks]
+            hooks.insert(kinds.index(True), StopOnInterrupt())
         if adapting_predictors(self.model):
             # Behind the timer of the step, before checkpoints.
             hooks.insert(1, FeatureAdaptation(self.cfg, self.model, self._trainer.data_loader))
@@ -180,6 +217,11 @@ class LTTrainer(DefaultTrainer):
         model = super().build_model(cfg)
         check_box_predictors(cfg, model)
         read_verified_lists(model)
+        logger.info(
+            "Model: %s of %.1f million parameters",
+            type(model).__name__,
+            sum(parameter.numel() for parameter in model.parameters()) / 1e6,
+        )
         return model
 
     @classmethod
@@ -207,25 +249,7 @@ class LTTrainer(DefaultTrainer):
             ValueError: if the set is of another format, or the groups need class statistics and
                 the model has none.
         """
-        evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type")
-        if evaluator_type not in EVALUATORS:
-            raise ValueError(
-                f"Data set {dataset_name!r} has the evaluator type {evaluator_type!r}, but lt_det "
-                f"evaluates {sorted(EVALUATORS)}: name it in DATASETS.REGISTER"
-            )
-        stats_file = os.path.join(cfg.OUTPUT_DIR, CLASS_STATS_FILE)
-        stats = ClassStats.load(stats_file) if os.path.isfile(stats_file) else None
-        options = {"backend": cfg.TEST.LVIS_BACKEND} if evaluator_type == "lvis" else {}
-        return EVALUATORS[evaluator_type](
-            dataset_name,
-            output_dir=os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name),
-            groups=_groups(cfg, evaluator_type, stats),
-            class_stats=stats,
-            groups_file=cfg.TEST.GROUPS_FILE or None,
-            save_predictions=cfg.TEST.SAVE_PREDICTIONS,
-            options=MetricOptions.from_config(cfg),
-            **options,
-        )
+        return build_evaluator(cfg, dataset_name)
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators=None) -> dict:
@@ -241,21 +265,6 @@ def with_seed(cfg: CfgNode, seed: int) -> CfgNode:
     cfg.SEED = seed
     cfg.freeze()
     return cfg
-
-
-def _groups(cfg: CfgNode, evaluator_type: str, stats: ClassStats | None) -> np.ndarray | None:
-    """Groups by the model's class statistics, or None where the annotation file decides."""
-    other_thresholds = tuple(cfg.DATASETS.GROUP_THRESHOLDS) != LVIS_THRESHOLDS
-    if evaluator_type == "lvis" and not other_thresholds:
-        return None
-    if stats is not None:
-        return stats.groups(cfg.DATASETS.GROUP_THRESHOLDS)
-    if other_thresholds:
-        raise ValueError(
-            "DATASETS.GROUP_THRESHOLDS needs class statistics, and the model has none: "
-            "name a file in DATASETS.CLASS_STATS_FILE"
-        )
-    return None
 
 
 def initialize_from_weights(cfg: CfgNode, model: nn.Module, checkpointer: LTCheckpointer) -> None:
@@ -279,12 +288,3 @@ def initialize_from_weights(cfg: CfgNode, model: nn.Module, checkpointer: LTChec
             if buffers.is_set and buffers.value() != stats:
                 logger.info("Class statistics are the training set's, not those of MODEL.WEIGHTS")
             buffers.assign(stats)
-
-
-def save_class_stats(model: nn.Module, output_dir: str) -> None:
-    """Write the model's statistics to ``class_stats.json``, for readers without a checkpoint."""
-    if comm.is_main_process():
-        stats = [predictor.cls_loss.class_stats.value() for predictor in box_predictors(model)]
-        if stats and stats[0] is not None:
-            stats[0].save(os.path.join(output_dir, CLASS_STATS_FILE))
-    comm.synchronize()

@@ -12,7 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from lt_det.data.datasets.annotation_file import contiguous_classes, read_annotation_file
 from lt_det.data.datasets.known_names import near_matches
 
-__all__ = ["check_datasets", "check_same_classes"]
+__all__ = ["check_datasets", "check_same_classes", "class_difference"]
 
 _ADVICE = "Check the path, or set DETECTRON2_DATASETS to the folder that holds the data sets"
 
@@ -59,7 +59,28 @@ def check_same_classes(cfg: CfgNode) -> None:
     known |= {name: _spellings(name) or _read_spellings(name) for name in cfg.DATASETS.TEST}
     for name, spellings in known.items():
         if spellings and not any(classes in known[first] for classes in spellings):
-            raise ValueError(_difference(first, known[first][0], name, spellings[0]))
+            raise ValueError(class_difference(first, known[first][0], name, spellings[0]))
+
+
+def class_difference(
+    first: str, expected: Sequence[str], name: str, classes: Sequence[str]
+) -> str:
+    """Say in which class two data sets differ first.
+
+    Args:
+        first: name of a data set.
+        expected: names of its classes, in order.
+        name: name of another one.
+        classes: names of its classes, which differ.
+    """
+    pairs = enumerate(itertools.zip_longest(expected, classes))
+    number, (there, here) = next((n, pair) for n, pair in pairs if pair[0] != pair[1])
+    return (
+        f"Data sets {first!r} and {name!r} have different classes, {len(expected)} and "
+        f"{len(classes)}: number {number} is {there!r} and {here!r}. Classes are counted in the "
+        "order of category ids: give both annotation files the same categories, those without an "
+        "annotation too"
+    )
 
 
 def _is_local(path: str | None) -> bool:
@@ -83,14 +104,3 @@ def _read_spellings(name: str) -> list[list[str]]:
     content = read_annotation_file(metadata.json_file)
     names = {category["id"]: category["name"] for category in content["categories"]}
     return [[names[i] for i in contiguous_classes(content, metadata.json_file)]]
-
-
-def _difference(first: str, expected: list[str], name: str, classes: list[str]) -> str:
-    pairs = enumerate(itertools.zip_longest(expected, classes))
-    number, (there, here) = next((n, pair) for n, pair in pairs if pair[0] != pair[1])
-    return (
-        f"Data sets {first!r} and {name!r} have different classes, {len(expected)} and "
-        f"{len(classes)}: number {number} is {there!r} and {here!r}. Classes are counted in the "
-        "order of category ids: give both annotation files the same categories, those without an "
-        "annotation too"
-    )

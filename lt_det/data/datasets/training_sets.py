@@ -8,6 +8,7 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog, get_detection_dataset_dicts
 
 from lt_det.data.cache.mapped_records import join_records
+from lt_det.data.datasets.check import class_difference
 from lt_det.data.datasets.lvis_builtin import with_contiguous_federated_lists
 from lt_det.data.datasets.usable_records import usable_records
 
@@ -49,7 +50,7 @@ def check_num_classes(dataset_names: Sequence[str], num_classes: int) -> None:
                 f"{len(classes)} classes: set MODEL.ROI_HEADS.NUM_CLASSES {len(classes)}"
             )
         if classes != known[first]:
-            raise ValueError(f"Data sets {first!r} and {name!r} have different classes")
+            raise ValueError(class_difference(first, known[first], name, classes))
 
 
 def _training_set(cfg: CfgNode, number: int) -> Sequence[dict]:

@@ -58,4 +58,17 @@ def _log_histogram(records: Sequence[dict], dataset_name: str) -> None:
     of_pictures = (record["annotations"] for record in counting_records(records))
     # As if all objects were in one picture: a histogram of each picture takes ten times as long.
     picture = {"annotations": list(itertools.chain.from_iterable(of_pictures))}
+    _log_counts(picture["annotations"], len(records), dataset_name)
     print_instances_class_histogram([picture], MetadataCatalog.get(dataset_name).thing_classes)
+
+
+def _log_counts(annotations: Sequence[dict], num_images: int, dataset_name: str) -> None:
+    objects = [a["category_id"] for a in annotations if not a.get("iscrowd", 0)]
+    logger.info(
+        "Data set %s: %d images, %d objects of %d of its %d classes",
+        dataset_name,
+        num_images,
+        len(objects),
+        len(set(objects)),
+        len(MetadataCatalog.get(dataset_name).thing_classes),
+    )
