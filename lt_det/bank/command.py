@@ -14,6 +14,7 @@ from lt_det.data.datasets.check import check_datasets
 from lt_det.engine.check_start import require_weights
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.run import config_from_args
+from lt_det.engine.test_sets import check_test_sets
 from lt_det.engine.trainer import LTTrainer
 
 __all__ = ["run_from_args"]
@@ -25,6 +26,7 @@ def run_from_args(args: argparse.Namespace) -> None:
     cfg = config_from_args(args)
     require_weights(cfg)
     check_datasets((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
+    check_test_sets(cfg, cfg.DATASETS.TEST, LTTrainer)
     model = LTTrainer.build_model(cfg)
     LTCheckpointer(model).load(cfg.MODEL.WEIGHTS, checkpointables=[])
     output = Path(args.output)

@@ -28,6 +28,7 @@ from lt_det.engine.check_start import require_weights
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.run import config_from_args
 from lt_det.engine.stop_after import UNFINISHED
+from lt_det.engine.test_sets import check_test_sets
 from lt_det.engine.trainer import LTTrainer
 from lt_det.reports.comparison.report import write_compare_report
 from lt_det.utils.provenance import provenance
@@ -59,6 +60,8 @@ def run_from_args(args: argparse.Namespace) -> int:
     check_selection(args, comparison, cfg.DATASETS.TEST)
     check_rows(cfg, comparison)
     records = training_dicts(cfg)
+    # Before features are extracted and methods trained.
+    check_test_sets(cfg, (*cfg.DATASETS.TEST, *([args.dev] if args.dev else [])), LTTrainer)
     choice = f"--holdout {args.holdout}" if args.holdout else f"--dev {args.dev}"
     keep_settings(output_dir, cfg, records, comparison, choice)
     try:

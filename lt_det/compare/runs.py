@@ -23,7 +23,8 @@ from lt_det.compare.settings import with_settings
 from lt_det.config import check_config
 from lt_det.data.loaders import test_dataset
 from lt_det.engine.checkpoint import LTCheckpointer
-from lt_det.engine.trainer import LTTrainer, initialize_from_weights, save_class_stats
+from lt_det.engine.test_sets import save_class_stats
+from lt_det.engine.trainer import LTTrainer, initialize_from_weights
 from lt_det.evaluation.group_evaluator import GroupEvaluator
 from lt_det.evaluation.metrics.bootstrap import replicate_metrics
 from lt_det.modeling.find_predictors import only_predictor

@@ -24,7 +24,7 @@ from lt_det.utils.command_line import INTERRUPTED, USER_ERRORS, in_words
 __all__ = ["launch_from_args"]
 
 # After Ctrl-C, and again after it was passed on.
-_SECONDS_TO_END = 10
+_SECONDS_TO_END = 5
 
 
 def launch_from_args(main: Callable[[argparse.Namespace], Any], args: argparse.Namespace) -> None:

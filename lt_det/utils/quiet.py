@@ -13,9 +13,11 @@ _WARNINGS = (
     "`torch.jit.script` is deprecated",
     "torch.meshgrid: in an upcoming release",
     "The given NumPy array is not writable",
+    "`broadcast_buffers` is deprecated",
 )
 # Logger -> how the one line starts that is hidden of it.
 _LOG_LINES = {
+    "torch.multiprocessing.spawn": "Terminating process",
     "torch.fx._symbolic_trace": "is_fx_tracing will return true",
     "torch.utils.cpp_extension": "No CUDA runtime is found",
     "lvis.results": "Assuming user provided the results in correct format",

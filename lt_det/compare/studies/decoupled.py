@@ -22,6 +22,7 @@ from lt_det.data.datasets.training_sets import training_dicts
 from lt_det.engine.check_start import require_weights
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.run import setup
+from lt_det.engine.test_sets import check_test_sets
 from lt_det.engine.trainer import LTTrainer, initialize_from_weights
 from lt_det.utils.atomic_file import atomic_text
 from lt_det.utils.seeding import seed_everything
@@ -117,8 +118,10 @@ def with_schedule(cfg: CfgNode, base_lr: float, max_iter: int) -> CfgNode:
 def run_from_args(args: argparse.Namespace) -> dict:
     """The job of ``tools/train_classifier.py``; returns the results on ``DATASETS.TEST``."""
     cfg = setup(args)
-    check_datasets((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST, *([args.dev] if args.dev else [])))
+    test_sets = (*cfg.DATASETS.TEST, *([args.dev] if args.dev else []))
+    check_datasets((*cfg.DATASETS.TRAIN, *test_sets))
     require_weights(cfg)
+    check_test_sets(cfg, test_sets, LTTrainer)
     bank, records = build_bank(cfg, args.bank), training_dicts(cfg)
     if args.base_lr and args.max_iter:
         grid = args.base_lr, args.max_iter
