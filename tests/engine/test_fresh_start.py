@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lt_det.engine.checkpoint import DamagedCheckpointError, LTCheckpointer
-from lt_det.engine.fingerprint import KEYS, NUM_PICTURES
+from lt_det.engine.fingerprint import KEPT_KEYS, KEYS, NUM_PICTURES, warn_of_differences
 from lt_det.engine.trainer import LTTrainer
 
 LATER = 4_000_000_000  # a time after any test, in seconds
@@ -102,12 +102,12 @@ def test_a_resume_under_other_settings_warns_once_of_all(train, tiny_cfg, caplog
     tiny_cfg.DATALOADER.SAMPLER_TRAIN = "ClassAwareTrainingSampler"
     tiny_cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
     train(3, resume=True)
-    (message,) = [m for m in warnings(caplog) if "began" in m]
+    (message,) = [m for m in warnings(caplog) if "other settings" in m]
     for change in (
         "DATALOADER.SAMPLER_TRAIN was TrainingSampler, is ClassAwareTrainingSampler",
         "SOLVER.IMS_PER_BATCH was 2, is 1",
         f"{NUM_PICTURES} was 7, is 8",
-        "will differ from an uninterrupted one",
+        "It will differ from an uninterrupted one",
     ):
         assert change in message
     assert message.count(" was ") == 3
@@ -118,7 +118,7 @@ def test_more_steps_or_a_list_for_a_tuple_are_no_other_settings(train, tiny_cfg,
     train()
     tiny_cfg.DATASETS.TRAIN = list(tiny_cfg.DATASETS.TRAIN)
     train(3, resume=True)
-    assert not [m for m in warnings(caplog) if "began" in m]
+    assert not [m for m in warnings(caplog) if "other settings" in m]
 
 
 @pytest.mark.integration
@@ -134,7 +134,84 @@ def test_checkpoints_without_a_fingerprint_resume_silently(train, tiny_cfg, capl
     train()
     path = Path(tiny_cfg.OUTPUT_DIR) / "model_final.pth"
     content = torch.load(path, weights_only=True)
-    assert set(content["trainer"].pop("fingerprint")) == {*KEYS, NUM_PICTURES}
+    assert content["trainer"].pop("fingerprint_at_start") == content["trainer"]["fingerprint"]
+    assert set(content["trainer"].pop("fingerprint")) == {*KEYS, *KEPT_KEYS, NUM_PICTURES}
     torch.save(content, path)
     train(3, resume=True)
-    assert not [m for m in warnings(caplog) if "began" in m]
+    assert not [m for m in warnings(caplog) if "other settings" in m]
+
+
+@pytest.mark.integration
+def test_a_resume_with_other_steps_of_the_schedule_warns(train, tiny_cfg, caplog):
+    train()
+    tiny_cfg.SOLVER.STEPS = (1,)
+    train(3, resume=True)
+    (message,) = [m for m in warnings(caplog) if "other settings" in m]
+    assert ": SOLVER.STEPS was (30000,), is (1,). It will differ" in message
+
+
+@pytest.mark.integration
+def test_a_resume_keeps_the_rate_and_says_so(train, tiny_cfg, caplog):
+    train()
+    tiny_cfg.SOLVER.BASE_LR = 0.5
+    trainer = train(3, resume=True)
+    assert trainer.optimizer.param_groups[0]["lr"] == 0.01
+    assert "the checkpoint's settings: SOLVER.BASE_LR stays 0.01, not 0.5" in caplog.text
+    assert not [m for m in warnings(caplog) if "other settings" in m]
+
+
+@pytest.mark.integration
+def test_once_under_another_sampler_and_back(train, tiny_cfg, caplog):
+    """The second resume has the settings of the start, and is not said to be otherwise."""
+    train()
+    tiny_cfg.DATALOADER.SAMPLER_TRAIN = "ClassAwareTrainingSampler"
+    train(3, resume=True)
+    tiny_cfg.DATALOADER.SAMPLER_TRAIN = "TrainingSampler"
+    caplog.clear()
+    train(4, resume=True)
+    (message,) = [m for m in warnings(caplog) if "other settings" in m]
+    key = "DATALOADER.SAMPLER_TRAIN was ClassAwareTrainingSampler, is TrainingSampler"
+    assert f"{key} again, as at the start. It will" in message
+
+
+# Settings at the start, in the part that wrote the checkpoint, and now; what is said of them.
+PARTS = [
+    ("aaa", ""),
+    ("aab", "K was a, is b. It"),
+    ("aba", "K was b, is a again, as at the start. It"),
+    ("abc", "K was b, is c (at the start a). It"),
+    ("abb", "K was a at the start, is b. It"),
+    (" ab", "K was a, is b. It"),  # of the start nothing is known
+    (" aa", ""),
+]
+
+
+@pytest.mark.parametrize(("values", "said"), PARTS)
+def test_what_is_said_of_a_setting_is_true(values, said, caplog):
+    warn_of_differences(*({"K": value} if value != " " else {} for value in values))
+    assert len(caplog.records) == bool(said)
+    assert said in caplog.text
+
+
+@pytest.mark.integration
+def test_a_finished_training_has_nothing_left(train, caplog):
+    train()
+    assert "nothing left to train" not in caplog.text
+    train(resume=True)
+    assert "is finished: all 2 steps are done, and there is nothing left to train." in caplog.text
+
+
+def test_a_removed_last_checkpoint_gives_way_to_the_one_before(tmp_path, caplog):
+    checkpointer = LTCheckpointer(nn.Linear(2, 2), str(tmp_path))
+    for name in ("model_0000001", "model_0000003", "model_0000005"):
+        checkpointer.save(name)
+    # Written by hand: the ones after it are no ones before.
+    checkpointer.tag_last_checkpoint("model_0000004.pth")
+    checkpointer.resume_or_load("", resume=True)
+    assert checkpointer.resumed_from == "model_0000003.pth"
+    said = f"{tmp_path}/model_0000004.pth is not there, though last_checkpoint names it. Resuming"
+    assert f"{said} from the one before, {tmp_path}/model_0000003.pth." in caplog.text
+    for path in tmp_path.glob("*.pth"):
+        path.unlink()
+    with pytest.raises(DamagedCheckpointError, match=r"0004.pth is not there.*No checkpoint in"):
+        checkpointer.resume_or_load("", resume=True)

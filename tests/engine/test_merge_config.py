@@ -60,3 +60,48 @@ def test_option_without_value(cfg):
 def test_missing_file(cfg, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.yaml"):
         merge_config(cfg, str(tmp_path / "none.yaml"), [])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("DATASETS.TRAIN", "name", "but got name. A single value needs .*'(\"name\",)'"),
+        ("DATASETS.TRAIN", "(name)", "'(\"name\",)'"),
+        ("DATASETS.TEST", "a,b", "'(\"a\", \"b\")'"),
+        ("SOLVER.STEPS", "100", "SOLVER.STEPS '(100,)' "),
+        ("SOLVER.MAX_ITER", "many", "SOLVER.MAX_ITER takes a int, such as 40000, but got many "),
+    ],
+)
+@pytest.mark.parametrize("is_file", [False, True])
+def test_a_value_of_another_type(cfg, tmp_path, key, value, words, is_file):
+    path = tmp_path / "config.yaml"
+    node, name = key.split(".")
+    path.write_text(f"{node}: {{{name}: '{value}'}}")
+    with pytest.raises(ValueError, match=rf"^{key} takes a (tuple|int), such as") as error:
+        merge_config(cfg, str(path) if is_file else None, [] if is_file else [key, value])
+    *before, last = words.split(" .*")
+    assert last in str(error.value)
+    assert all(part in str(error.value) for part in before)
+    assert str(error.value).endswith(f"({path if is_file else 'the command line'})")
+
+
+def test_a_lazy_config_is_named(cfg, tmp_path):
+    with pytest.raises(ValueError, match=r"lazy\.py is a Python LazyConfig.* docs/plug-in\.md"):
+        merge_config(cfg, str(tmp_path / "lazy.py"), [])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "is not valid YAML: while parsing"),
+        ("", "is no config: expected KEY: VALUE lines"),
+        ("[1, 2]", "is no config: expected KEY: VALUE lines"),
+        ("text", "is no config: expected KEY: VALUE lines"),
+    ],
+)
+def test_a_file_that_is_no_config(cfg, tmp_path, text, message):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"^{path} {message}") as error:
+        merge_config(cfg, str(path), [])
+    assert "\n" not in str(error.value)

@@ -208,13 +208,15 @@ def interval_of_replicates(
 
     Unlike in `bootstrap_interval` the replicates are moved by one number, so that their mean is
     the observed value. A resampled set repeats pictures, on which AP is higher: the observed value
-    may lie below all replicates. In a difference of methods most of that cancels.
+    may lie below all replicates. In a difference of methods most of that cancels. An AP is never
+    below 0, and neither are the moved replicates.
     """
     intervals = {}
     for name in values[0]:
         mean = np.mean([of[name] for of in values], axis=0)
         present = mean[1:][~np.isnan(mean[1:])]
         mean[1:] += mean[0] - present.mean() if len(present) else 0.0
+        mean[1:] = np.maximum(mean[1:], 0.0)
         intervals[name] = _interval(mean, level)
     return intervals
 

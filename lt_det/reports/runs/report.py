@@ -91,7 +91,8 @@ def write_run_report(
     for name, content in (("report.md", text), ("report.html", html)):
         with atomic_text(folder / name) as file:
             file.write(content)
-    logger.info("Report on %d folders: %s", len(runs), folder / "report.html")
+    number = "1 folder" if len(runs) == 1 else f"{len(runs)} folders"
+    logger.info("Report on %s: %s", number, folder / "report.html")
     return text
 
 
