@@ -87,7 +87,9 @@ def _of_other_type(cfg: CfgNode, key: str, given: str, source: str) -> str:
     default = cfg
     for name in key.split("."):
         default = default[name]
-    text = f"{key} takes a {type(default).__name__}, such as {default!r}, but got {given}"
+    kind = type(default).__name__
+    article = "an" if kind == "int" else "a"
+    text = f"{key} takes {article} {kind}, such as {default!r}, but got {given}"
     if isinstance(default, tuple | list):
         value = repr(_as_tuple(given)).replace("'", '"')
         text += f". A single value needs parentheses and a comma: {key} {shlex.quote(value)}"

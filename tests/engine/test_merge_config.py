@@ -69,7 +69,7 @@ def test_missing_file(cfg, tmp_path):
         ("DATASETS.TRAIN", "(name)", "'(\"name\",)'"),
         ("DATASETS.TEST", "a,b", "'(\"a\", \"b\")'"),
         ("SOLVER.STEPS", "100", "SOLVER.STEPS '(100,)' "),
-        ("SOLVER.MAX_ITER", "many", "SOLVER.MAX_ITER takes a int, such as 40000, but got many "),
+        ("SOLVER.MAX_ITER", "many", "SOLVER.MAX_ITER takes an int, such as 40000, but got many "),
     ],
 )
 @pytest.mark.parametrize("is_file", [False, True])
@@ -77,7 +77,7 @@ def test_a_value_of_another_type(cfg, tmp_path, key, value, words, is_file):
     path = tmp_path / "config.yaml"
     node, name = key.split(".")
     path.write_text(f"{node}: {{{name}: '{value}'}}")
-    with pytest.raises(ValueError, match=rf"^{key} takes a (tuple|int), such as") as error:
+    with pytest.raises(ValueError, match=rf"^{key} takes (a tuple|an int), such as") as error:
         merge_config(cfg, str(path) if is_file else None, [] if is_file else [key, value])
     *before, last = words.split(" .*")
     assert last in str(error.value)
