@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import glob
 import logging
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -123,7 +124,9 @@ def _best_score(drawn: Iterable[Drawn], least: float) -> str:
     best = max((d.best_score for d in drawn), default=0.0)
     if not best:
         return f". None has a score above MODEL.ROI_HEADS.SCORE_THRESH_TEST {least:g}"
-    return f". The best score seen is {best:.2g}: a lower --threshold draws it"
+    # Rounded down, so that it can be given as the threshold.
+    named = math.floor(1000 * best) / 1000 or f"{best:.1g}"
+    return f". The best score seen is {named}: a lower --threshold draws it"
 
 
 def _draw_all(

@@ -1,11 +1,16 @@
 """``tools/demo.py``: a trained model on a user's own pictures."""
 
+import logging
+import math
+import re
+
 import numpy as np
 import pytest
 import torch
 from detectron2.data.detection_utils import read_image
 from detectron2.engine import DefaultPredictor
 from detectron2.modeling import build_model
+from detectron2.utils.logger import setup_logger
 from PIL import Image
 from tool_modules import load_tool
 
@@ -28,7 +33,13 @@ def trained(tiny_cfg, tmp_path):
 
 @pytest.fixture
 def tool():
-    return load_tool("demo").main
+    """The command; its handler, which writes to this test's output, ends with the test."""
+    logger = logging.getLogger("lt_det")
+    before = logger.handlers[:], logger.propagate
+    setup_logger.cache_clear()
+    yield load_tool("demo").main
+    logger.handlers[:], logger.propagate = before
+    setup_logger.cache_clear()
 
 
 @pytest.mark.parametrize("channels", ["BGR", "RGB"])
@@ -80,6 +91,31 @@ def test_mistakes_end_in_one_line(tool, trained, toy_lvis, tmp_path, capsys, cha
     error = capsys.readouterr().err
     assert words in error
     assert "Traceback" not in error
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], r"0 detections of score 1.5 or more on 8 of 8 .*The best score seen is {}: a lower"),
+        (
+            ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.99999"],
+            r"None has a score above MODEL.ROI_HEADS.SCORE_THRESH_TEST 0.99999",
+        ),
+    ],
+)
+def test_the_best_score_is_named_where_nothing_passes(
+    tool, trained, tiny_cfg, toy_lvis, tmp_path, capsys, options, words
+):
+    arguments = ["--config-file", str(trained), "--input", str(toy_lvis.image_root)]
+    arguments += ["--threshold", "1.5", "--output", str(tmp_path / "drawn")]
+    assert tool([*arguments, *options]) == 0
+    find = Predictor(tiny_cfg)
+    images = [read_image(str(path)) for path in sorted(toy_lvis.image_root.iterdir())]
+    best = max(find(image).scores.max().item() for image in images)
+    # Rounded down: as a threshold, it draws the detection.
+    named = math.floor(1000 * best) / 1000
+    assert re.search(words.format(named), capsys.readouterr().out)
 
 
 def test_folders_and_patterns_are_expanded(toy_lvis):

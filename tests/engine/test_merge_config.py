@@ -67,7 +67,7 @@ def test_missing_file(cfg, tmp_path):
     [
         ("DATASETS.TRAIN", "name", "but got name. A single value needs .*'(\"name\",)'"),
         ("DATASETS.TRAIN", "(name)", "'(\"name\",)'"),
-        ("DATASETS.TEST", "a,b", "'(\"a\", \"b\")'"),
+        ("DATASETS.TEST", "a,b", '\'("a", "b")\''),
         ("SOLVER.STEPS", "100", "SOLVER.STEPS '(100,)' "),
         ("SOLVER.MAX_ITER", "many", "SOLVER.MAX_ITER takes an int, such as 40000, but got many "),
     ],

@@ -11,10 +11,12 @@ import pytest
 import torch
 from detectron2.utils.events import get_event_storage
 from paths import ROOT
+from torch import distributed
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 from two_processes import assert_close, in_two_processes, losses, train, train_rank
 
 from lt_det.engine.finite import STATE_NAME, NonFiniteLossError
-from lt_det.engine.launch import launch_from_args
+from lt_det.engine.launch import _errors_of_processes, _run_started, launch_from_args
 from lt_det.modeling import LTFastRCNNOutputLayers
 from lt_det.utils.seeding import picture_number
 
@@ -155,3 +157,58 @@ def test_picture_numbers_are_of_the_id_or_the_file():
     ]
     assert len(set(numbers)) == 4
     assert picture_number({"image_id": 7}) == numbers[0]
+
+
+@pytest.mark.parametrize(
+    ("ends", "error", "message"),
+    [
+        (ProcessExitedException("", 0, 1, 1), ValueError, "^val.json is broken$"),
+        (ProcessRaisedException("-- Process 1 ...", 1, 2), ValueError, "^val.json is broken$"),
+    ],
+)
+def test_an_error_of_processes_is_that_of_the_first(tmp_path, ends, error, message):
+    for rank, text in ((0, "val.json is broken"), (1, "Connection closed")):
+        (tmp_path / f"rank0000{rank}.txt").write_text(text)
+    with pytest.raises(error, match=message), _errors_of_processes(str(tmp_path)):
+        raise ends
+
+
+@pytest.mark.parametrize(
+    ("ends", "error", "message"),
+    [
+        (ProcessExitedException("process 1 ...", 1, 2, 130), KeyboardInterrupt, "^$"),
+        (
+            ProcessExitedException("process 1 terminated with signal SIGKILL", 1, 2, -9, "SIGKILL"),
+            ValueError,
+            "with signal SIGKILL. Was the memory full",
+        ),
+        # A bug: the traceback of the process is the message.
+        (ProcessRaisedException("TypeError", 0, 1), ProcessRaisedException, "TypeError"),
+    ],
+)
+def test_how_processes_end_without_a_users_error(tmp_path, ends, error, message):
+    with pytest.raises(error, match=message), _errors_of_processes(str(tmp_path)):
+        raise ends
+
+
+def _refuse(args):
+    raise args.error
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_process_leaves_its_message(tmp_path, monkeypatch, debug):
+    monkeypatch.setattr(distributed, "destroy_process_group", lambda: None)
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
+    args = SimpleNamespace(debug=debug, error=ValueError("val.json is broken"))
+    with pytest.raises(ValueError if debug else SystemExit) as info:
+        _run_started(_refuse, args, str(tmp_path))
+    left = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert left == ({} if debug else {"rank00000.txt": "val.json is broken"})
+    assert debug or info.value.code == 1
+    args.error = TypeError("a bug")
+    with pytest.raises(TypeError):
+        _run_started(_refuse, args, str(tmp_path))
+    args.error = KeyboardInterrupt()
+    with pytest.raises(SystemExit) as info:
+        _run_started(_refuse, args, str(tmp_path))
+    assert info.value.code == 130

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import yaml
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from two_stages import STATISTICS
 
@@ -72,7 +73,7 @@ def test_evaluated_model_has_the_checkpoints_statistics(
     assert stats == dataclasses.replace(of_data, image_count=of_data.image_count + 1)
 
 
-def test_command_line_logs_what_lt_det_says(stage_two, arguments):
+def test_command_line_logs_what_lt_det_says(stage_two, arguments, toy_lvis, capsys):
     """Detectron2 sets up its own loggers only: ours must reach the console and log.txt too."""
     names = ("lt_det", "detectron2", "fvcore")
     before = {n: (logging.getLogger(n).handlers[:], logging.getLogger(n).propagate) for n in names}
@@ -84,6 +85,28 @@ def test_command_line_logs_what_lt_det_says(stage_two, arguments):
             logging.getLogger(name).propagate = propagate
     log = (Path(stage_two.OUTPUT_DIR) / "log.txt").read_text()
     assert "Training 2 of" in log  # lt_det.engine.freeze
+    printed = capsys.readouterr().out
+    # The console is short up to the first step; the file has it all, without colours.
+    before = printed.partition("Starting training")[0].splitlines()
+    assert 5 < len(before) <= 25
+    for words in (
+        f"Output goes to {stage_two.OUTPUT_DIR}: config.yaml has all settings",
+        f"Data set {toy_lvis.train}: 7 images, 14 objects of 4 of its 5 classes",
+        f"Checking the test set {toy_lvis.val} ...",
+        "Model: GeneralizedRCNN of 11.2 million parameters",
+        "Training 2 of",
+    ):
+        assert any(words in line for line in before), words
+        assert words in log
+    for words in ("Environment info", "(box_predictor): LTFast"):
+        assert words in log
+        assert words not in printed
+    assert "Distribution of instances" not in printed
+    assert "Command line: " in log
+    assert "\x1b" not in printed + log
+    # The whole config is in its own file.
+    assert "ROI_MASK_HEAD" not in log
+    assert yaml.safe_load((Path(stage_two.OUTPUT_DIR) / "config.yaml").read_text())["SEED"] == 1
     assert "Results in percent" in log  # lt_det.evaluation
 
 
@@ -112,3 +135,25 @@ def test_softmax_checkpoint_does_not_evaluate_under_sigmoid(tiny_cfg, stage_one)
     tiny_cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT = True
     with pytest.raises(ValueError, match=r"\(6, 32\).*\(5, 32\)"):
         LTTrainer(tiny_cfg).resume_or_load(resume=True)
+
+
+def test_a_classifier_that_starts_anew_is_one_line(tiny_cfg, stage_one, caplog):
+    """As REINIT asks for; another skip, here of the mask head, stays loud."""
+    caplog.set_level(logging.INFO)
+    tiny_cfg.MODEL.WEIGHTS = str(stage_one / "model_final.pth")
+    tiny_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME = "SigmoidLoss"
+    tiny_cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT = True
+    tiny_cfg.DATASETS.TEST = ()
+    Path(tiny_cfg.OUTPUT_DIR).mkdir()
+    LTTrainer(tiny_cfg).resume_or_load(resume=False)
+    of_checkpoints = [r for r in caplog.records if r.name.endswith("checkpoint")]
+    (said,) = [r.getMessage() for r in of_checkpoints if "cls_score" in r.getMessage()]
+    assert said.startswith("The classifier starts anew (CLASSIFIER.REINIT)")
+    assert "cls_score.weight (6, 32) -> (5, 32), " in said
+    assert "cls_score.bias (6,) -> (5,)" in said
+    assert not [r for r in of_checkpoints if r.levelname == "WARNING"]
+    tiny_cfg.MODEL.ROI_MASK_HEAD.CONV_DIM = 4
+    LTTrainer(tiny_cfg).resume_or_load(resume=False)
+    loud = [r.getMessage() for r in caplog.records if "Skip loading" in r.getMessage()]
+    assert loud
+    assert all("mask_head" in message for message in loud)

@@ -63,7 +63,9 @@ def test_a_command_may_name_further_errors(capsys):
     assert capsys.readouterr().err == "tool.py: job 3 failed\n"
 
 
-@pytest.mark.parametrize("said", ["the same command continues", lambda: "the same command continues"])
+@pytest.mark.parametrize(
+    "said", ["the same command continues", lambda: "the same command continues"]
+)
 def test_ctrl_c(capsys, said):
     assert run(KeyboardInterrupt(), interrupted=said) == 130
     assert capsys.readouterr().err == "\ntool.py: the same command continues\n"

@@ -9,6 +9,7 @@ from detectron2.data.datasets import lvis_v1_categories, register_coco_instances
 from toy_coco import write_toy_coco
 
 import lt_det.data.datasets.check
+import lt_det.engine.trainer
 from lt_det.data.datasets.check import check_datasets, check_same_classes
 from lt_det.data.datasets.coco import register_coco_format
 from lt_det.data.datasets.lvis import register_lvis_format
@@ -130,7 +131,9 @@ def cfg(tiny_cfg):
     "how", [register_coco_format, register_lvis_format, register_coco_instances]
 )
 @pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG)
-def test_other_classes_stop_the_training(register, cfg, change, message, how):
+def test_other_classes_stop_the_training(register, cfg, monkeypatch, change, message, how):
+    # That needs more of an LVIS file than these have; classes are compared before.
+    monkeypatch.setattr(lt_det.engine.trainer, "check_test_sets", lambda *args: None)
     cfg.DATASETS.TRAIN = (register(TRAIN),)
     good, bad = register("lt_det_check_good", how=how), register("lt_det_check_bad", change, how)
     cfg.DATASETS.TEST = (good,)
@@ -181,3 +184,13 @@ def test_evaluation_compares_the_number_before_inference(register, cfg):
     name = register("lt_det_check_val")
     with pytest.raises(ValueError, match=f"NUM_CLASSES is 4, but data set '{name}' has 3"):
         LTTrainer.build_test_loader(cfg, name)
+
+
+def test_two_training_sets_say_which_class_differs_first(register, cfg):
+    good, bad = register("lt_det_check_good"), register("lt_det_check_bad", rename)
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (good, bad), ()
+    with pytest.raises(
+        ValueError,
+        match=f"'{good}' and '{bad}' have different classes, {WRONG['another name'][1]}",
+    ):
+        LTTrainer(cfg)
