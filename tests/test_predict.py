@@ -99,8 +99,8 @@ def test_mistakes_end_in_one_line(tool, trained, toy_lvis, tmp_path, capsys, cha
     [
         ([], r"0 detections of score 1.5 or more on 8 of 8 .*The best score seen is {}: a lower"),
         (
-            ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.99999"],
-            r"None has a score above MODEL.ROI_HEADS.SCORE_THRESH_TEST 0.99999",
+            ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "1.0"],
+            r"None has a score above MODEL.ROI_HEADS.SCORE_THRESH_TEST 1",
         ),
     ],
 )

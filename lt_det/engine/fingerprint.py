@@ -42,9 +42,9 @@ KEYS = (
     "SOLVER.AMP.ENABLED",
     "SOLVER.AMP.PRECISION",
 )
-# These decide the schedule of the second scheduler alone: otherwise MAX_ITER may change.
+# MAX_ITER decides the rates of this scheduler: under the others it may change.
 _MAX_ITER, _SCHEDULED_BY_IT = "SOLVER.MAX_ITER", "WarmupCosineLR"
-# The checkpoint's optimiser and scheduler have them: a resume does not read the config's.
+# The checkpoint's optimiser and scheduler hold them: a resume does not read the config's.
 KEPT_KEYS = ("SOLVER.BASE_LR", "SOLVER.MOMENTUM", "SOLVER.WEIGHT_DECAY")
 NUM_PICTURES = "number of training pictures"
 

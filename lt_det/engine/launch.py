@@ -88,7 +88,8 @@ def _errors_of_processes(folder: str) -> Iterator[None]:
             raise
         if error.exit_code in (INTERRUPTED, -signal.SIGINT):
             raise KeyboardInterrupt from None
-        raise ValueError(f"{error}. Was the memory full?") from None
+        hint = ". Was the memory full?" if error.exit_code == -signal.SIGKILL else ""
+        raise ValueError(f"{error}{hint}") from None
 
 
 def _end_processes() -> None:

@@ -17,6 +17,7 @@ import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
+from torch import distributed
 
 from lt_det.config import add_lt_det_config, check_config
 from lt_det.data.datasets.check import check_datasets
@@ -31,6 +32,7 @@ from lt_det.engine.check_start import (
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.merge_config import merge_config
 from lt_det.engine.stop_after import StopAfter
+from lt_det.engine.test_sets import check_test_sets
 from lt_det.engine.trainer import LTTrainer
 from lt_det.openmoji.register import register_all_openmoji
 from lt_det.utils.logs import IN_FILE_ONLY, set_up_logs
@@ -130,6 +132,9 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
     if not (resume and has_last_checkpoint(cfg)):
         require_weights(cfg)
         warn_of_other_weights(cfg)
+    if len(cfg.DATASETS.TEST) > 1:
+        # The evaluation builds each after that of the one before.
+        check_test_sets(cfg, cfg.DATASETS.TEST, LTTrainer)
     model = LTTrainer.build_model(cfg)
     LTCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
     return LTTrainer.test(cfg, model)
@@ -147,8 +152,11 @@ def how_to_continue(args: argparse.Namespace) -> str:
     name = tag.read_text().strip()
     number = re.fullmatch(r"model_(\d+)\.pth", name)
     steps = f" after {int(number[1]) + 1} steps" if number else ""
+    saved = f"interrupted; saved{steps}: {folder / name}. Continue with: "
+    if distributed.is_torchelastic_launched():
+        return f"{saved}the same command and --resume"
     command = list(sys.orig_argv)
     if not args.resume:
         # Behind the script: options that start with -- come before KEY VALUE.
         command.insert(len(command) - len(sys.argv) + 1, "--resume")
-    return f"interrupted; saved{steps}: {folder / name}. Continue with: {shlex.join(command)}"
+    return f"{saved}{shlex.join(command)}"

@@ -27,7 +27,12 @@ from lt_det.engine.bilevel.trainer import MetaTrainer, build_meta_step
 from lt_det.engine.check_start import check_box_predictors, check_device
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.feature_adaptation import FeatureAdaptation, adapting_predictors
-from lt_det.engine.fingerprint import fingerprint, log_kept_settings, warn_of_differences
+from lt_det.engine.fingerprint import (
+    KEPT_KEYS,
+    fingerprint,
+    log_kept_settings,
+    warn_of_differences,
+)
 from lt_det.engine.finite import save_on_failure
 from lt_det.engine.freeze import FrozenModulesInEval, FrozenProposals, freeze_parameters
 from lt_det.engine.gradient_ratio import GradientRatio
@@ -83,8 +88,9 @@ class LTTrainer(DefaultTrainer):
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = LTCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
         self.start_iter = 0
-        # Settings of the training's first step, where that was in another process.
+        # Of a training that is resumed: settings of its first step, and those that stay.
         self._at_start: dict[str, str] = {}
+        self._kept: dict[str, str] = {}
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
         frozen = [FrozenModulesInEval(model), FrozenProposals(model)]
@@ -136,7 +142,7 @@ class LTTrainer(DefaultTrainer):
     def state_dict(self) -> dict:
         """As DefaultTrainer's, with what decides the pictures and the model."""
         data_loader = self._trainer.data_loader
-        now = fingerprint(self.cfg, data_loader)
+        now = fingerprint(self.cfg, data_loader) | self._kept
         kept = {"fingerprint": now, "fingerprint_at_start": self._at_start or now}
         return {**super().state_dict(), **kept}
 
@@ -147,6 +153,7 @@ class LTTrainer(DefaultTrainer):
         last = state_dict.get("fingerprint", {})
         # Checkpoints of before do not have it; what the last part began with is all they know.
         self._at_start = state_dict.get("fingerprint_at_start", last)
+        self._kept = {key: last[key] for key in KEPT_KEYS if key in last}
         warn_of_differences(self._at_start, last, now)
         log_kept_settings(last, now)
 

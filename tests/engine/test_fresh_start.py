@@ -158,6 +158,10 @@ def test_a_resume_keeps_the_rate_and_says_so(train, tiny_cfg, caplog):
     assert trainer.optimizer.param_groups[0]["lr"] == 0.01
     assert "the checkpoint's settings: SOLVER.BASE_LR stays 0.01, not 0.5" in caplog.text
     assert not [m for m in warnings(caplog) if "other settings" in m]
+    # It stays so for the resume after that.
+    caplog.clear()
+    train(4, resume=True)
+    assert "SOLVER.BASE_LR stays 0.01, not 0.5" in caplog.text
 
 
 @pytest.mark.integration
