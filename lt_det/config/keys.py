@@ -156,7 +156,7 @@ _DATA = (
     Key(
         "DATASETS.GROUP_THRESHOLDS",
         (10, 100),
-        "lt_det.engine.trainer.LTTrainer",
+        "lt_det.engine.test_sets.build_evaluator",
         "rare <= first < common <= second < frequent, in training images.",
     ),
     Key(
@@ -306,14 +306,14 @@ _TEST = (
     Key(
         "TEST.LVIS_BACKEND",
         "hotcoco",
-        "lt_det.engine.trainer.LTTrainer",
+        "lt_det.engine.test_sets.build_evaluator",
         "Who evaluates LVIS-format sets, with the same numbers: 'hotcoco', where it is installed, "
         "or 'lvis', the official API.",
     ),
     Key(
         "TEST.GROUPS_FILE",
         "",
-        "lt_det.engine.trainer.LTTrainer",
+        "lt_det.engine.test_sets.build_evaluator",
         "Groups of classes of your own: a JSON object, category id -> name, see "
         "docs/evaluation.md.",
     ),
@@ -340,7 +340,7 @@ _TEST = (
     Key(
         "TEST.SAVE_PREDICTIONS",
         False,
-        "lt_det.engine.trainer.LTTrainer",
+        "lt_det.engine.test_sets.build_evaluator",
         "Write the detections, too, in the result format of LVIS and COCO: about 500 bytes each.",
     ),
 )

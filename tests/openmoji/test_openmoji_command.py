@@ -133,7 +133,7 @@ def test_a_mistake_ends_in_one_line_and_exit_code_1(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "error: Expected `min_visible` to be in (0, 1], but got 0.0"
+        "make_openmoji.py: Expected `min_visible` to be in (0, 1], but got 0.0"
     )
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
