@@ -269,3 +269,10 @@ def test_an_interval_of_stored_replicates_is_moved_to_the_observed_value(tmp_pat
     assert math.isnan(moved["APc"]["mean"])
     halves = [{name: part * values for name, values in stored.items()} for part in (0.5, 1.5)]
     assert interval_of_replicates(halves)["AP"] == pytest.approx(moved["AP"])
+
+
+def test_the_interval_of_a_method_is_never_below_zero():
+    """The replicates are moved down by 0.3, the lowest of them to where no AP is."""
+    values = [0.1, *np.linspace(0.2, 0.6, 41)]
+    of = interval_of_replicates([{"AP": np.array(values)}], level=0.95)["AP"]
+    assert of == pytest.approx({"mean": 0.1, "lo": 0.0, "hi": 0.29})
