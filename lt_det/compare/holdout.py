@@ -9,7 +9,7 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from lt_det.data.datasets.annotation_file import read_annotation_file
+from lt_det.data.datasets.judged_file import read_annotation_file
 from lt_det.data.datasets.register import FORMATS
 from lt_det.data.held_out import is_drawn
 from lt_det.utils.atomic_file import atomic_text

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from toy_coco import SIDE
 
-from lt_det.data.inspection.fault import Fault
+from lt_det.data.judgement.fault import Fault
 from lt_det.data.inspection.file_faults import find_faults
 from lt_det.data.inspection.requirements import Needs
 

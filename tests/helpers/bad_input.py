@@ -12,7 +12,7 @@ from bad_results import BAD_RESULTS, faults_of_results
 from paths import ROOT
 from toy_coco import write_toy_coco
 
-from lt_det.data.datasets.annotation_file import read_annotation_file
+from lt_det.data.datasets.judged_file import read_annotation_file
 from lt_det.data.inspection.file_faults import find_faults
 from lt_det.data.inspection.requirements import Needs
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pycocotools.mask as mask_utils
 
-from lt_det.data.inspection.fault import Fault
+from lt_det.data.judgement.fault import Fault
 from lt_det.evaluation.files.results_faults import find_result_faults
 
 # The ground truth: height and width of each picture, and the categories.

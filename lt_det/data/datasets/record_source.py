@@ -17,6 +17,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import lvis as detectron2_lvis
 
 from lt_det.data.cache.column_file import DamagedError
+from lt_det.data.datasets.judged_file import announce_notes
 from lt_det.data.datasets.lvis_as_detectron2 import read_lvis_as_detectron2
 from lt_det.data.cache.record_cache import cached_records
 from lt_det.utils.code_digest import code_digest
@@ -89,11 +90,11 @@ def _of_detectron2(name: str, function: Callable | None) -> RecordSource | None:
     read = functools.partial(
         read_lvis_as_detectron2, values["json_file"], values["image_root"], name
     )
-    return RecordSource(
-        "detectron2", values["json_file"], values["image_root"], read, lambda _: _set_classes(name)
-    )
+    json_file = values["json_file"]
 
+    def announce(facts: dict) -> None:
+        # As Detectron2's loader does.
+        MetadataCatalog.get(name).set(**detectron2_lvis.get_lvis_instances_meta(name))
+        announce_notes(facts["notes"], json_file, name)
 
-def _set_classes(name: str) -> None:
-    """As Detectron2's loader does."""
-    MetadataCatalog.get(name).set(**detectron2_lvis.get_lvis_instances_meta(name))
+    return RecordSource("detectron2", json_file, values["image_root"], read, announce)

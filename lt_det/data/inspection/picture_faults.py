@@ -11,7 +11,7 @@ from detectron2.utils.file_io import PathManager
 from PIL import ExifTags, Image
 from tqdm import tqdm
 
-from lt_det.data.inspection.fault import Fault
+from lt_det.data.judgement.fault import Fault
 from lt_det.data.inspection.file_faults import picture_paths
 from lt_det.data.inspection.picture_files import is_picture_file
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from lt_det.data.inspection.fault import Fault, is_id, is_number
-from lt_det.data.inspection.object_faults import is_box, rle_faults
+from lt_det.data.judgement.boxes import is_box
+from lt_det.data.judgement.fault import Fault
+from lt_det.data.judgement.findings import Findings
+from lt_det.data.judgement.masks import judge_rle
+from lt_det.data.judgement.values import is_id, is_number
 
 __all__ = ["find_result_faults", "object_keys"]
 
@@ -26,14 +29,15 @@ def _has(entry: Mapping, key: str) -> bool:
 
 def find_result_faults(
     entries: Sequence,
-    image_sizes: Mapping[Any, tuple[int, int]],
+    image_sizes: Mapping[Any, tuple[int, int] | None],
     category_ids: Collection[Any],
 ) -> Iterator[Fault]:
     """Search the entries of a results file.
 
     Args:
         entries: the parsed JSON list.
-        image_sizes: height, width of each image of the ground truth, by its id.
+        image_sizes: height, width of each image of the ground truth, by its id; None where the
+            file does not say.
         category_ids: category ids of the ground truth.
 
     Yields:
@@ -85,4 +89,6 @@ def _mask_faults(rle: Any, size: tuple[int, int] | None, name: str) -> Iterator[
         yield Fault("segmentation is no RLE of size and counts", f"{name}: {rle!r:.40}")
         return
     image = {} if size is None else {"height": size[0], "width": size[1]}
-    yield from rle_faults(rle, image, name)
+    findings = Findings()
+    judge_rle(rle, image, name, findings)
+    yield from findings.faults

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as mask_utils
 
-from lt_det.data.inspection.fault import refuse_faults
+from lt_det.data.judgement.fault import refuse_faults
 from lt_det.evaluation.files.results_faults import find_result_faults, object_keys
 from lt_det.evaluation.matching.detections import ImageDetections
 from lt_det.utils.json_file import load_json
@@ -28,18 +28,20 @@ logger = logging.getLogger(__name__)
 # Not every framework clips its boxes. More of them outside than this share are x1, y1, x2, y2.
 _MOST_OUTSIDE = 0.1
 _SLACK = 2.0
+_NO_SIZE = (0, 0)
 
 
 def read_results_file(
     path: str | os.PathLike,
-    image_sizes: Mapping[Any, tuple[int, int]],
+    image_sizes: Mapping[Any, tuple[int, int] | None],
     class_of: Mapping[Any, int],
 ) -> list[ImageDetections]:
     """Read and check a results file.
 
     Args:
         path: JSON list of detections. Numbers are kept as they are written, in float64.
-        image_sizes: height, width of each image of the ground truth, by its id.
+        image_sizes: height, width of each image of the ground truth, by its id; None where the
+            file does not say.
         class_of: category id -> contiguous class.
 
     Returns:
@@ -87,7 +89,7 @@ def _load_entries(path: str | os.PathLike) -> list:
 
 def _columns(
     image_id: Any,
-    size: tuple[int, int],
+    size: tuple[int, int] | None,
     entries: Sequence[Mapping],
     given: Sequence[str],
     class_of: Mapping[Any, int],
@@ -97,9 +99,10 @@ def _columns(
         boxes = np.array([e["bbox"] for e in entries], dtype=np.float64).reshape(-1, 4)
     if "segmentation" in given:
         rles = [_compressed(e["segmentation"]) for e in entries]
+        size = size or next((tuple(e["segmentation"]["size"]) for e in entries), None)
     return ImageDetections(
         image_id,
-        size,
+        size or _NO_SIZE,
         np.array([class_of[e["category_id"]] for e in entries], dtype=np.int32),
         np.array([e["score"] for e in entries], dtype=np.float64),
         boxes,
@@ -115,13 +118,13 @@ def _compressed(rle: Mapping) -> bytes:
 
 def _warn_of_corners(detections: Sequence[ImageDetections], path: str | os.PathLike) -> None:
     outside = total = 0
-    for d in detections:
+    for d in (d for d in detections if d.image_size != _NO_SIZE):
         height, width = d.image_size
         ends = d.boxes[:, :2] + d.boxes[:, 2:]
         outside += np.count_nonzero((ends > np.array([width, height]) + _SLACK).any(axis=1))
         total += len(ends)
     if outside > _MOST_OUTSIDE * total:
         logger.warning(
-            f"'{path}': {outside} of {total} boxes end outside of their picture. Boxes must be x, "
-            "y, width, height in pixels of the original picture, not x1, y1, x2, y2."
+            f"'{path}': {outside} of {total} boxes end outside of their image. Boxes must be x, "
+            "y, width, height in pixels of the original image, not x1, y1, x2, y2."
         )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_api
 
-from lt_det.data.datasets.rle import run_lengths
+from lt_det.data.judgement.rle import run_lengths
 
 
 @pytest.mark.parametrize("density", [0.0, 0.02, 0.5, 0.98, 1.0])

@@ -1,0 +1,126 @@
+"""Judge masks: polygons, and run-length codes compressed or not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from lt_det.data.judgement.findings import Findings
+from lt_det.data.judgement.rle import run_lengths
+from lt_det.data.judgement.values import MISSING, whole
+
+__all__ = ["FARTHEST", "is_polygon", "judge_mask", "judge_rle"]
+
+FARTHEST = 1e6
+"""Pixels. pycocotools needs memory in proportion to the length of a polygon's outline."""
+
+
+def is_polygon(points: list) -> bool:
+    """Tell whether numbers are x, y of three points or more, finite and near an image."""
+    if len(points) < 6 or len(points) % 2 or not math.isfinite(sum(points)):
+        return False
+    return -FARTHEST <= min(points) and max(points) <= FARTHEST
+
+
+def judge_mask(segmentation: Any, image: Mapping, name: str, findings: Findings) -> Any:
+    """Judge the value of ``segmentation``.
+
+    Args:
+        segmentation: the value.
+        image: its image.
+        name: of the annotation, for messages.
+        findings: faults and notes are added here.
+
+    Returns:
+        Valid polygons or a valid run-length code; `MISSING` for an object without a mask; None for
+        an object that is to be left out, or has a fault.
+    """
+    if segmentation is MISSING:
+        return MISSING
+    if segmentation is None or segmentation == []:
+        findings.note("segmentation is empty: read as an object without a mask", name)
+        return MISSING
+    if isinstance(segmentation, dict):
+        return judge_rle(segmentation, image, name, findings)
+    if not isinstance(segmentation, list):
+        where = f"{name}: {segmentation!r:.40}"
+        findings.fault("segmentation is neither polygons nor RLE", where)
+        return None
+    polygons = _judge_polygons(segmentation, name, findings)
+    if polygons and "width" not in image:
+        findings.fault("image lacks height or width, which its polygons need", name)
+        return None
+    return polygons
+
+
+def _judge_polygons(polygons: list, name: str, findings: Findings) -> list | None:
+    if not all(isinstance(polygon, list) for polygon in polygons):
+        is_flat = not any(isinstance(polygon, list) for polygon in polygons)
+        kind = "segmentation is a flat list" if is_flat else "polygon is no list"
+        findings.fault(f"{kind}, expected a list of polygons", f"{name}: {polygons!r:.60}")
+        return None
+    bad = next((p for p in polygons if not all(map(_is_coordinate, p))), None)
+    if bad is not None:
+        findings.fault("polygon holds what is no number", f"{name}: {bad!r:.60}")
+        return None
+    valid = [polygon for polygon in polygons if is_polygon(polygon)]
+    if not valid:
+        findings.note(
+            "object left out: it has no valid polygon (three points or more, all finite)",
+            f"{name}: {polygons!r:.60}",
+        )
+        return None
+    if len(valid) < len(polygons):
+        first = next(p for p in polygons if not is_polygon(p))
+        findings.note(
+            "polygon left out: it has no three points, or a number that is not finite",
+            f"{name}: {first!r:.60}",
+            len(polygons) - len(valid),
+        )
+        return valid
+    return polygons
+
+
+def _is_coordinate(value: Any) -> bool:
+    """Tell whether a value is a number, finite or not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def judge_rle(rle: Mapping, image: Mapping, name: str, findings: Findings) -> Mapping | None:
+    """Judge a run-length code, in its image's size if that is known; None for a fault."""
+    size, counts = rle.get("size"), rle.get("counts")
+    if counts is None or not _is_size(size):
+        findings.fault("RLE lacks size or counts", name)
+        return None
+    expected = [image.get("height"), image.get("width")]
+    if None not in expected and size != expected:
+        where = f"{name}: {size} not {expected}"
+        findings.fault("RLE has another size than its image", where)
+        return None
+    try:
+        runs = run_lengths(counts).tolist() if isinstance(counts, str) else list(map(whole, counts))
+        is_whole = min(runs) >= 0 and sum(runs) == math.prod(size)
+    except (TypeError, ValueError):
+        findings.fault("RLE counts cannot be read", f"{name}: {counts!r:.40}")
+        return None
+    if not is_whole:
+        where = f"{name}: {counts!r:.40} for {size[0]} x {size[1]} pixels"
+        findings.fault("RLE counts do not divide the mask", where)
+        return None
+    is_plain = all(type(s) is int for s in size) and (
+        isinstance(counts, str) or all(type(c) is int for c in counts)
+    )
+    return rle if is_plain else rle | _plain_rle(size, counts, runs, name, findings)
+
+
+def _plain_rle(size: list, counts: Any, runs: list, name: str, findings: Findings) -> dict:
+    findings.note("RLE holds whole decimals: read as integers", name)
+    return {
+        "size": [int(s) for s in size],
+        "counts": counts if isinstance(counts, str) else runs,
+    }
+
+
+def _is_size(size: Any) -> bool:
+    return isinstance(size, list) and len(size) == 2 and all((whole(s) or 0) > 0 for s in size)
