@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
 from lt_det.data.judgement.findings import Findings
 from lt_det.data.judgement.ids import dictionaries, judge_ids
-from lt_det.data.judgement.values import MISSING, decimal, whole
+from lt_det.data.judgement.masks import is_size
+from lt_det.data.judgement.values import decimal, is_id, whole
 
-__all__ = ["judge_images"]
+__all__ = ["complete_sizes", "judge_images"]
 
 _SIZES = ("height", "width")
-# LVIS v0.5 still has the COCO 2014 names; its images are those of 2017, named by their ids alone.
+# LVIS v0.5 has COCO 2014's names beside the addresses of the images of 2017, named by ids alone.
 _COCO_2014 = re.compile(r"COCO_(?:train|val|test)2014_([0-9]{12}\.jpg)")
 
 
-def judge_images(entries: list, is_lvis: bool, findings: Findings) -> list[dict]:
+def judge_images(entries: list, findings: Findings) -> list[dict]:
     """Judge the section.
 
-    An image without height and width loses both keys: its size is that of the image file.
+    An image without height or width has neither key; see `complete_sizes`.
 
     Args:
         entries: the section.
-        is_lvis: whether the format is LVIS's.
         findings: faults and notes are added here.
     """
     if not entries:
         findings.fault("no images", "the list is empty")
     images = judge_ids(dictionaries(entries, "images", findings), "images", findings)
     images = [i if _is_plain(i) else _judge_size(i, findings) for i in images]
-    return [_with_name_of_2017(i) for i in images] if is_lvis else images
+    return [_with_name_of_2017(image) for image in images]
 
 
 def _is_plain(image: dict) -> bool:
@@ -38,28 +40,52 @@ def _is_plain(image: dict) -> bool:
 
 
 def _judge_size(image: dict, findings: Findings) -> dict:
+    """Give the image with whole sizes, or without any where one is missing or a fault."""
     name, sizes = f"image {image['id']}", {}
-    lacking = [key for key in _SIZES if image.get(key) is None]
-    if lacking:
-        findings.note(
-            "image lacks height or width: its size is taken from the image file", name
-        )
     for key in _SIZES:
-        value = image.get(key, MISSING)
-        if key in lacking:
+        value = image.get(key)
+        if value is None:
             continue
         size = whole(decimal(value))
         if size is None or size <= 0:
             findings.fault("size is no positive number", f"{name}: {value!r:.40}")
-        elif type(value) is not int:
+            continue
+        if type(value) is not int:
             findings.note(f"{key} is a decimal or text: read as an integer", f"{name}: {value!r}")
         sizes[key] = size
-    kept = {key: value for key, value in image.items() if key not in _SIZES}
-    return kept if lacking or None in sizes.values() else image | sizes
+    if len(sizes) == len(_SIZES):
+        return image | sizes
+    return {key: value for key, value in image.items() if key not in _SIZES}
+
+
+def complete_sizes(images: list[dict], annotations: Iterable, findings: Findings) -> list[dict]:
+    """Give images without a size that of their run-length codes; note where there is none.
+
+    Args:
+        images: of `judge_images`.
+        annotations: the file's section as it is.
+        findings: notes are added here.
+    """
+    lacking = {image["id"] for image in images if "width" not in image}
+    if not lacking:
+        return images
+    size_of: dict[Any, dict] = {}
+    for annotation in annotations:
+        rle = annotation.get("segmentation") if isinstance(annotation, dict) else None
+        size = rle.get("size") if isinstance(rle, dict) else None
+        if is_size(size) and is_id(annotation.get("image_id")):
+            known = dict(zip(_SIZES, map(whole, size), strict=True))
+            size_of.setdefault(annotation["image_id"], known)
+    for image_id in sorted(lacking, key=str):
+        source = "its RLE masks" if image_id in size_of else "the image file"
+        kind = f"image lacks height or width: its size is taken from {source}"
+        findings.note(kind, f"image {image_id}")
+    return [i | size_of.get(i["id"], {}) if i["id"] in lacking else i for i in images]
 
 
 def _with_name_of_2017(image: dict) -> dict:
-    name = image.get("file_name")
-    if isinstance(name, str) and (found := _COCO_2014.fullmatch(name)):
-        return {**image, "file_name": found[1]}
-    return image
+    name, address = image.get("file_name"), image.get("coco_url")
+    if not isinstance(name, str) or not isinstance(address, str):
+        return image
+    found = _COCO_2014.fullmatch(name)
+    return {**image, "file_name": found[1]} if found and address.endswith(f"/{found[1]}") else image

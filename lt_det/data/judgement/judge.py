@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from lt_det.data.judgement.annotations import Context, judge_annotation
-from lt_det.data.judgement.boxes import find_other_units
+from lt_det.data.judgement.boxes import find_corners, find_other_units
 from lt_det.data.judgement.categories import judge_categories
 from lt_det.data.judgement.fault import Fault, refuse_faults
 from lt_det.data.judgement.federated import judge_lists
 from lt_det.data.judgement.findings import Findings, Note
 from lt_det.data.judgement.ids import dictionaries, number_annotations
-from lt_det.data.judgement.images import judge_images
+from lt_det.data.judgement.images import complete_sizes, judge_images
 from lt_det.data.judgement.suspects import Columns
 
 __all__ = ["FORMATS", "IGNORE", "Judgement", "is_counted", "judge"]
@@ -85,7 +85,8 @@ def judge(content: Any, data_format: str, *, ignore: str = "fault") -> Judgement
     sections = {name: _section(content, name, findings) for name in _SECTIONS}
     has_annotations = bool(sections["annotations"])
     categories = judge_categories(sections["categories"], is_lvis and has_annotations, findings)
-    images = judge_images(sections["images"], is_lvis, findings)
+    images = judge_images(sections["images"], findings)
+    images = complete_sizes(images, sections["annotations"], findings)
     context = Context(
         {image["id"]: image for image in images},
         {category["id"] for category in categories},
@@ -123,7 +124,8 @@ def _judge_annotations(entries: list, context: Context, findings: Findings) -> l
     judged = list(annotations)
     for position in columns.suspects.nonzero()[0].tolist():
         judged[position] = judge_annotation(annotations[position], context, findings)
-    find_other_units(columns.boxes, columns.sizes, findings)
+    if not find_other_units(columns.boxes, columns.sizes, findings):
+        find_corners(annotations, findings)
     if new_ids is not None:
         judged = [a and {**a, "id": i} for a, i in zip(judged, new_ids, strict=True)]
     return [annotation for annotation in judged if annotation is not None]

@@ -10,7 +10,7 @@ from lt_det.data.judgement.findings import Findings
 from lt_det.data.judgement.rle import run_lengths
 from lt_det.data.judgement.values import MISSING, whole
 
-__all__ = ["FARTHEST", "is_polygon", "judge_mask", "judge_rle"]
+__all__ = ["FARTHEST", "is_polygon", "is_size", "judge_mask", "judge_rle"]
 
 FARTHEST = 1e6
 """Pixels. pycocotools needs memory in proportion to the length of a polygon's outline."""
@@ -90,7 +90,7 @@ def _is_coordinate(value: Any) -> bool:
 def judge_rle(rle: Mapping, image: Mapping, name: str, findings: Findings) -> Mapping | None:
     """Judge a run-length code, in its image's size if that is known; None for a fault."""
     size, counts = rle.get("size"), rle.get("counts")
-    if counts is None or not _is_size(size):
+    if counts is None or not is_size(size):
         findings.fault("RLE lacks size or counts", name)
         return None
     expected = [image.get("height"), image.get("width")]
@@ -122,5 +122,6 @@ def _plain_rle(size: list, counts: Any, runs: list, name: str, findings: Finding
     }
 
 
-def _is_size(size: Any) -> bool:
+def is_size(size: Any) -> bool:
+    """Tell whether a value is a list of two whole numbers above 0."""
     return isinstance(size, list) and len(size) == 2 and all((whole(s) or 0) > 0 for s in size)
