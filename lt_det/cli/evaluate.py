@@ -43,7 +43,7 @@ def _parse_args(argv=None) -> argparse.Namespace:
         "--ignore",
         choices=IGNORE,
         default=IGNORE[0],
-        help="what objects with \"ignore\": 1 are in the COCO format (%(default)s)",
+        help='what objects with "ignore": 1 are in the COCO format (%(default)s)',
     )
     parser.add_argument("--output", metavar="DIR", help="for results.json, per_class.csv, ...")
     parser.add_argument("--compare", metavar="JSON", help="results to take the difference to")

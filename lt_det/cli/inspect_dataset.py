@@ -46,7 +46,7 @@ def _parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         "--ignore",
         choices=IGNORE,
-        help="what objects with \"ignore\": 1 are in the COCO format (default: the config's "
+        help='what objects with "ignore": 1 are in the COCO format (default: the config\'s '
         "DATASETS.IGNORE, or fault)",
     )
     parser.add_argument(

@@ -15,8 +15,8 @@ from lt_det.data.class_lists import ClassLists
 from lt_det.data.datasets.lvis_builtin import load_builtin_test_set
 from lt_det.data.datasets.training_sets import check_num_classes, training_sets
 from lt_det.data.datasets.usable_records import usable_records
-from lt_det.data.image_size import is_wide
 from lt_det.data.held_out import HELD_OUT_SEED, split_held_out
+from lt_det.data.image_size import is_wide
 from lt_det.data.meta_plan import GroupedImages, MetaBatchPlan
 from lt_det.data.repeat_factors import repeat_factors
 from lt_det.data.samplers import ClassAwareTrainingSampler, build_train_sampler

@@ -106,8 +106,8 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
 
         Raises:
             FileNotFoundError: if the annotation file does not exist.
-            ValueError: if the file has faults (all are listed), or the metadata, `tasks`, `groups`, `groups_file` or
-                `class_stats` is wrong.
+            ValueError: if the file has faults (all are listed), or if the metadata, `tasks`,
+                `groups`, `groups_file` or `class_stats` is wrong.
         """
         unknown = set(tasks or ()) - set(TASKS)
         if unknown:

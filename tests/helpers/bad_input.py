@@ -31,25 +31,28 @@ HEADER = """# Bad and odd input, and what is said about it
 
 <!-- Written by `python tests/helpers/bad_input.py`; a test compares. -->
 
-One judgement (`lt_det/data/judgement/`) says what a COCO- or LVIS-format file means, and every tool takes it:
-`tools/inspect_dataset.py`, training, class statistics, both evaluators and `tools/evaluate.py`.
+One judgement (`lt_det/data/judgement/`) says what a COCO- or LVIS-format file means, and every
+tool takes it: `tools/inspect_dataset.py`, training, class statistics, both evaluators and
+`tools/evaluate.py`.
 
-- A **fault** has no safe reading. Every tool refuses the file with the same list, before any work.
+- A **fault** has no safe reading. Every tool refuses the file with the same list, before any
+  work.
 - A **note** was read in the one safe way there is. Every tool reads it so and says it once.
 
-An object *counts* if it is no crowd and not ignored, its box has an area inside the image, and its mask, if it has one,
-is valid. Training, statistics and evaluation count the same objects: what is left out is left out everywhere. So the
-numbers are those of the official API on the file **as it is judged**, which
-`python tools/inspect_dataset.py NAME --write FILE` writes. On the file as it is, the official API would count left-out
-objects as never found.
+An object *counts* if it is no crowd and not ignored, its box has an area inside the image, and
+its mask, if it has one, is valid. Training, statistics and evaluation count the same objects:
+what is left out is left out everywhere. So the numbers are those of the official API on the file
+**as it is judged**, which `python tools/inspect_dataset.py NAME --write FILE` writes. On the file
+as it is, the official API would count left-out objects as never found.
 
-`python tools/inspect_dataset.py NAME --config-file CONFIG` searches a file to its end and lists all faults at once, each
-with its number and up to three examples; without faults it lists the notes. "LVIS" marks what is asked of LVIS-format
-files only, "config" what depends on the config.
+`python tools/inspect_dataset.py NAME --config-file CONFIG` searches a file to its end and lists
+all faults at once, each with its number and up to three examples; without faults it lists the
+notes. "LVIS" marks what is asked of LVIS-format files only, "config" what depends on the config.
 
-`ignore`: in the LVIS format an ignored object is neither a miss nor a false positive, as in the LVIS API, and is not
-trained on. pycocotools does not read `ignore`, so in the COCO format it is a fault, unless `--ignore crowd` (in a config
-`DATASETS.IGNORE crowd`) says that such objects are crowds.
+`ignore`: in the LVIS format an ignored object is neither a miss nor a false positive, as in the
+LVIS API, and is not trained on. pycocotools does not read `ignore`, so in the COCO format it is a
+fault, unless `--ignore crowd` (in a config `DATASETS.IGNORE crowd`) says that such objects are
+crowds.
 
 Text files may be UTF-8 with or without a byte-order mark, UTF-16 or UTF-32 with one.
 

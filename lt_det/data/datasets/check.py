@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from lt_det.data.datasets.annotation_file import contiguous_classes
 from lt_det.data.datasets.judged_file import judged_file
 from lt_det.data.datasets.known_names import near_matches
+from lt_det.data.datasets.standard_records import contiguous_classes
 
 __all__ = ["check_datasets", "check_same_classes"]
 

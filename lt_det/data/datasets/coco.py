@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import logging
 
-from lt_det.data.datasets.annotation_file import (
-    announce_facts,
-    register_annotation_file,
-    standard_records,
-)
-from lt_det.data.datasets.judged_file import judged_file
+from lt_det.data.datasets.annotation_file import register_annotation_file
+from lt_det.data.datasets.standard_records import announce_facts, read_coco_records
 
 __all__ = ["load_coco_format", "register_coco_format"]
 
@@ -65,7 +61,6 @@ def load_coco_format(
 def _read(
     json_file: str, image_root: str, dataset_name: str | None, ignore: str
 ) -> tuple[list[dict], dict]:
-    judgement = judged_file(json_file, "coco", ignore)
-    records, facts = standard_records(judgement, json_file, image_root)
+    records, facts = read_coco_records(json_file, image_root, ignore)
     logger.info("Loaded %d images in the COCO format from %s", len(records), json_file)
     return records, facts

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from lt_det.data.datasets.annotation_file import (
+from lt_det.data.datasets.annotation_file import register_annotation_file
+from lt_det.data.datasets.judged_file import judged_file
+from lt_det.data.datasets.standard_records import (
     announce_facts,
     contiguous_classes,
-    register_annotation_file,
     standard_records,
 )
-from lt_det.data.datasets.judged_file import judged_file
 from lt_det.data.judgement.federated import FEDERATED_LISTS
 
 __all__ = ["FEDERATED_LISTS", "load_lvis_format", "register_lvis_format"]

@@ -103,7 +103,9 @@ def _emptiness_faults(judgement: Judgement, content: Mapping, needs: Needs) -> I
         if needs.is_training or (needs.is_training is None and not looks_like_test_set):
             yield Fault("no annotations", "there is nothing to train on")
     elif needs.is_training and not judgement.faults and not any(map(_is_trained_on, annotations)):
-        yield Fault("no object to train on", describe_untrained(annotations, len(content["annotations"])))
+        yield Fault(
+            "no object to train on", describe_untrained(annotations, len(content["annotations"]))
+        )
 
 
 def describe_untrained(annotations: list[dict], number: int) -> str:

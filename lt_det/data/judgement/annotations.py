@@ -1,8 +1,8 @@
 """Judge one annotation: the definition that :mod:`suspects` has a fast path for.
 
-``iscrowd`` and ``ignore`` mean other things in each format. The COCO API reads ``iscrowd`` alone: it
-overwrites ``ignore``. The LVIS API reads ``ignore`` alone. A crowd of an LVIS-format file becomes an
-ignored object, so that no tool counts it.
+``iscrowd`` and ``ignore`` mean other things in each format. The COCO API reads ``iscrowd`` alone:
+it overwrites ``ignore``. The LVIS API reads ``ignore`` alone. A crowd of an LVIS-format file becomes
+an ignored object, so that no tool counts it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lt_det.data.judgement.findings import Findings
 from lt_det.data.judgement.masks import judge_mask
 from lt_det.data.judgement.values import MISSING, decimal, is_id, whole
 
-__all__ = ["REQUIRED", "Context", "judge_annotation"]
+__all__ = ["REQUIRED", "Context", "judge_annotation", "judge_flag"]
 
 REQUIRED = ("image_id", "category_id", "bbox")
 _TEXTS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
@@ -126,7 +126,7 @@ def _judge_flags(
     for key in ("iscrowd", "ignore"):
         value = annotation.get(key, MISSING)
         if value is not MISSING:
-            flags[key] = _judge_flag(key, value, name, findings)
+            flags[key] = judge_flag(key, value, name, findings)
     if is_lvis:
         return _flags_of_lvis(flags, name, findings)
     if flags.get("ignore"):
@@ -152,13 +152,12 @@ def _flags_of_lvis(flags: dict[str, int], name: str, findings: Findings) -> dict
         )
         return {"ignore": 1}
     if flags.get("ignore"):
-        findings.note(
-            "ignore is 1: neither trained on nor counted; the LVIS API ignores it", name
-        )
+        findings.note("ignore is 1: neither trained on nor counted; the LVIS API ignores it", name)
     return flags
 
 
-def _judge_flag(key: str, value: Any, name: str, findings: Findings) -> int:
+def judge_flag(key: str, value: Any, name: str, findings: Findings) -> int:
+    """Judge a value of ``iscrowd`` or ``ignore``: 0 or 1."""
     if type(value) is int and value in (0, 1):
         return value
     if value is None:
@@ -166,7 +165,9 @@ def _judge_flag(key: str, value: Any, name: str, findings: Findings) -> int:
         return 0
     number = _TEXTS.get(value.strip()) if isinstance(value, str) else value
     if isinstance(number, (bool, int, float)) and number in (0, 1):
-        findings.note(f"{key} is a truth value, decimal or text: read as 0 or 1", f"{name}: {value!r}")
+        findings.note(
+            f"{key} is a truth value, decimal or text: read as 0 or 1", f"{name}: {value!r}"
+        )
         return int(number)
     findings.fault(f"{key} is neither 0 nor 1", f"{name}: {value!r:.40}")
     return 0

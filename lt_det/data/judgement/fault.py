@@ -50,4 +50,3 @@ def refuse_faults(faults: Iterable[Fault], path: str | os.PathLike) -> None:
             f"{path} has {len(faults)} fault{'s' if len(faults) > 1 else ''}:\n\n"
             f"{format_faults(faults)}"
         )
-

@@ -13,6 +13,7 @@ from lt_det.evaluation.official.ground_truth import dataset_of
 
 __all__ = ["COCOGroundTruth", "run_coco_eval"]
 
+
 class COCOGroundTruth(COCO):
     """`pycocotools.coco.COCO` of a judged file.
 

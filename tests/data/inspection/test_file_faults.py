@@ -16,9 +16,9 @@ from bad_input import DOCUMENT, document
 from paths import SHARED_DATA
 from toy_coco import write_toy_coco
 
-from lt_det.data.judgement.fault import format_faults
 from lt_det.data.inspection.file_faults import find_faults
 from lt_det.data.inspection.requirements import Needs
+from lt_det.data.judgement.fault import format_faults
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_api
 
+from lt_det.data.judgement import rle
 from lt_det.data.judgement.rle import run_lengths
 
 
@@ -27,3 +28,40 @@ def test_any_run_lengths(runs):
 def test_other_text_is_refused(text):
     with pytest.raises(ValueError, match="not run lengths"):
         run_lengths(text)
+
+
+def divides(counts: str, pixels: int) -> bool:
+    """By `run_lengths`, one code at a time."""
+    try:
+        runs = run_lengths(counts)
+    except ValueError:
+        return False
+    return bool(runs.min() >= 0 and runs.sum() == pixels)
+
+
+@pytest.mark.parametrize("at_once", [1, 50, 1 << 17])
+def test_many_codes_are_checked_as_one_is(monkeypatch, at_once):
+    monkeypatch.setattr(rle, "_AT_ONCE", at_once)
+    rng = np.random.default_rng(0)
+    codes, pixels = [], []
+    for _ in range(300):
+        height, width = rng.integers(1, 40, 2).tolist()
+        mask = np.asfortranarray(rng.random((height, width)) < rng.random(), dtype=np.uint8)
+        code = mask_api.encode(mask)["counts"].decode()
+        kind = rng.integers(0, 5)
+        if kind == 1:
+            code = code[: rng.integers(0, len(code) + 1)]
+        elif kind == 2:
+            place = rng.integers(0, len(code))
+            code = code[:place] + chr(rng.integers(33, 130)) + code[place + 1 :]
+        codes.append(code)
+        pixels.append(height * width + int(kind == 3))
+    codes += ["", "o" * 9, "ä", "hello world"]
+    pixels += [0, 1, 1, 9]
+    expected = [divides(*pair) for pair in zip(codes, pixels, strict=True)]
+    assert 50 < sum(expected) < 250
+    found = rle.divide_masks(codes, np.array(pixels))
+    # Where one code of a block is no ASCII, all of the block are left to the slow path.
+    assert not (found & ~np.array(expected)).any()
+    if at_once == 1:
+        assert found.tolist() == expected

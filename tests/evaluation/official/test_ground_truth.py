@@ -13,7 +13,9 @@ LINE = [10, 10, 30, 30]
 def test_missing_masks_are_named():
     annotations = [{"id": 1, "segmentation": [[1, 1, 2, 1, 2, 2]]}, {"id": 7}]
     check_masks(annotations[:1], "a.json")
-    with pytest.raises(ValueError, match=r"'a\.json': 1 of 2 annotations .* annotation 7\. .*MASK_ON"):
+    with pytest.raises(
+        ValueError, match=r"'a\.json': 1 of 2 annotations .* annotation 7\. .*MASK_ON"
+    ):
         check_masks(annotations, "a.json")
 
 
