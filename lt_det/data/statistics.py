@@ -111,5 +111,7 @@ def _cache_file(names: Sequence[str], num_classes: int) -> Path | None:
         path = PathManager.get_local_path(metadata.json_file)
         if not os.path.isfile(path):
             return None
-        digest.update(file_digest(path).encode())
+        # What an ignored object is depends on both.
+        how = metadata.get("evaluator_type"), metadata.get("ignore")
+        digest.update(f"{file_digest(path)} {how}".encode())
     return folder / f"{digest.hexdigest()}.json"

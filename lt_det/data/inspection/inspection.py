@@ -12,6 +12,7 @@ from detectron2.utils.file_io import PathManager
 
 from lt_det.class_stats import LVIS_THRESHOLDS
 from lt_det.data.datasets.known_names import near_matches
+from lt_det.data.datasets.standard_records import standard_records
 from lt_det.data.inspection.file_faults import faults_beside
 from lt_det.data.inspection.picture_faults import find_picture_faults
 from lt_det.data.inspection.requirements import Needs
@@ -62,7 +63,7 @@ def inspect_dataset(
     if content is not None and not content["annotations"]:
         return f"{name}: test set without annotations, {len(content['images'])} pictures{notes}"
     groups = None if content is None or thresholds else _groups_of_file(content)
-    summary = load_summary(name, thresholds or LVIS_THRESHOLDS, groups)
+    summary = _summary(name, judgement, thresholds or LVIS_THRESHOLDS, groups, ignore)
     text = format_summary(summary) + notes
     if output_dir is not None:
         path = Path(output_dir) / f"{name}_classes.png"
@@ -150,6 +151,28 @@ def load_summary(
     id_map = metadata.get("thing_dataset_id_to_contiguous_id") or {}
     ids = sorted(id_map, key=id_map.get) if len(id_map) == len(class_names) else None
     return summarize(name, dicts, class_names, thresholds, category_ids=ids, groups=groups)
+
+
+def _summary(
+    name: str,
+    judgement: Judgement | None,
+    thresholds: tuple[int, int],
+    groups: np.ndarray | None,
+    ignore: str | None,
+) -> DatasetSummary:
+    """Summarise the data set as it is registered, or as it was judged if that is asked for."""
+    metadata = MetadataCatalog.get(name)
+    if judgement is None or ignore in (None, metadata.get("ignore", "fault")):
+        return load_summary(name, thresholds, groups)
+    records, facts = standard_records(judgement, metadata.json_file, metadata.image_root)
+    return summarize(
+        name,
+        records,
+        facts["classes"],
+        thresholds,
+        category_ids=facts["category_ids"],
+        groups=groups,
+    )
 
 
 def _report_notes(judgement: Judgement | None, judged_file: str | Path | None) -> str:

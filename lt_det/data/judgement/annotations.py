@@ -1,8 +1,8 @@
 """Judge one annotation: the definition that :mod:`suspects` has a fast path for.
 
 ``iscrowd`` and ``ignore`` mean other things in each format. The COCO API reads ``iscrowd`` alone:
-it overwrites ``ignore``. The LVIS API reads ``ignore`` alone. A crowd of an LVIS-format file becomes
-an ignored object, so that no tool counts it.
+it overwrites ``ignore``. The LVIS API reads ``ignore`` alone. A crowd of an LVIS-format file is an
+ignored object, so that no tool counts it.
 """
 
 from __future__ import annotations

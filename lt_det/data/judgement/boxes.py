@@ -71,7 +71,8 @@ def find_other_units(boxes: np.ndarray, sizes: np.ndarray, findings: Findings) -
     boxes, sizes = boxes[valid], sizes[valid]
     if not len(boxes):
         return False
-    if boxes.min() >= 0 and boxes.max() <= 1:
+    # Whole numbers are corners of pixels.
+    if boxes.min() >= 0 and boxes.max() <= 1 and (boxes % 1).any():
         findings.fault(
             "bbox is below 1 pixel (normalised coordinates?)",
             f"all {len(boxes)} boxes lie within [0, 1], such as {boxes[0].tolist()}",

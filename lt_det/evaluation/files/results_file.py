@@ -17,6 +17,7 @@ import numpy as np
 import pycocotools.mask as mask_utils
 
 from lt_det.data.judgement.fault import refuse_faults
+from lt_det.data.judgement.values import whole
 from lt_det.evaluation.files.results_faults import find_result_faults, object_keys
 from lt_det.evaluation.matching.detections import ImageDetections
 from lt_det.utils.json_file import load_json
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 _MOST_OUTSIDE = 0.1
 _SLACK = 2.0
 _NO_SIZE = (0, 0)
+_ID_KEYS = ("image_id", "category_id")
 
 
 def read_results_file(
@@ -53,7 +55,7 @@ def read_results_file(
         ValueError: if it is no JSON list; or with a table of everything that is wrong with its
             entries (see `find_result_faults`).
     """
-    entries = _load_entries(path)
+    entries = _with_whole_ids(_load_entries(path), path)
     refuse_faults(find_result_faults(entries, image_sizes, class_of), path)
     given = object_keys(entries)
     of_image = defaultdict(list)
@@ -85,6 +87,23 @@ def _load_entries(path: str | os.PathLike) -> list:
             "image_id, category_id, score, and bbox, segmentation or both."
         )
     return entries
+
+
+def _with_whole_ids(entries: list, path: str | os.PathLike) -> list:
+    """Read ids that are whole decimals, such as 1.0, as integers: as in annotation files."""
+    odd = [
+        isinstance(e, dict) and any(isinstance(e.get(key), float) for key in _ID_KEYS)
+        for e in entries
+    ]
+    if not any(odd):
+        return entries
+    logger.warning(f"'{path}': ids of {sum(odd)} entries are decimals: whole ones are integers.")
+    return [_with_ids(e) if is_odd else e for e, is_odd in zip(entries, odd, strict=True)]
+
+
+def _with_ids(entry: dict) -> dict:
+    read = {key: whole(entry[key]) for key in _ID_KEYS if isinstance(entry.get(key), float)}
+    return entry | {key: value for key, value in read.items() if value is not None}
 
 
 def _columns(

@@ -54,6 +54,7 @@ def test_fast_and_slow_path_agree(folder, monkeypatch, name, data_format):
 def test_a_good_file_has_no_suspect_and_is_not_copied(folder):
     content = good_content(folder)
     judgement = judge(content, "coco")
-    assert all(a is b for a, b in zip(judgement.content["annotations"], content["annotations"]))
+    pairs = zip(judgement.content["annotations"], content["annotations"], strict=True)
+    assert all(judged is read for judged, read in pairs)
     assert judgement.content == content
     assert judgement.faults == judgement.notes == []
