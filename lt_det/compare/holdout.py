@@ -69,7 +69,9 @@ def hold_out(
     if name in DatasetCatalog:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
-    FORMATS[data_format](name, str(path), metadata.image_root)
+    FORMATS[data_format](
+        name, str(path), metadata.image_root, ignore=metadata.get("ignore", "fault")
+    )
     return name, [i for i in range(len(records)) if i not in held_out]
 
 

@@ -16,6 +16,7 @@ from detectron2.evaluation import DatasetEvaluator
 
 from lt_det.class_stats import GROUP_NAMES
 from lt_det.data.datasets.judged_file import announce_notes, judged_file
+from lt_det.data.judgement.findings import LEFT_OUT
 from lt_det.data.judgement.judge import Judgement
 from lt_det.evaluation import results as report
 from lt_det.evaluation.categories import Classes
@@ -259,6 +260,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
             self._json_file, self.DATA_FORMAT, metadata.get("ignore", "fault")
         )
         announce_notes(judgement.notes, self._json_file, dataset_name if is_registered else None)
+        _announce_left_out(judgement, self._json_file)
         self._ground_truth = self._read_ground_truth(judgement)
         categories = self._ground_truth.cats
         self._classes = Classes.of(self._json_file, categories, metadata, is_registered)
@@ -308,6 +310,16 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
                 f"{num_images - len(detections)} of {num_images} images were not processed: they "
                 "count as images without detections."
             )
+
+
+def _announce_left_out(judgement: Judgement, json_file: str) -> None:
+    number = sum(note.number for note in judgement.notes if note.kind.startswith(LEFT_OUT))
+    if number:
+        logger.warning(
+            f"'{json_file}' is evaluated without {number} objects that are left out of it: the "
+            "official API on the file as it is would count them as never found. "
+            "tools/inspect_dataset.py --write FILE writes the file that is evaluated."
+        )
 
 
 def _size_of(image: Mapping[str, Any]) -> tuple[int, int] | None:

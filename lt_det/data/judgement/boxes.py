@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lt_det.data.judgement.findings import Findings
+from lt_det.data.judgement.findings import LEFT_OUT, Findings
 from lt_det.data.judgement.values import is_number
 
 __all__ = ["SLACK", "find_corners", "find_other_units", "is_box", "judge_box"]
@@ -48,7 +48,7 @@ def judge_box(box: Any, image: Mapping, name: str, findings: Findings) -> bool:
     )
     where = f"{name}: {box} in {right} x {bottom} pixels" if "width" in image else f"{name}: {box}"
     if not has_area:
-        findings.note("object left out: its box has no area inside the image", where)
+        findings.note(f"{LEFT_OUT}: its box has no area inside the image", where)
     elif "width" in image and (
         min(x, y) < -SLACK or x + width > right + SLACK or y + height > bottom + SLACK
     ):

@@ -9,7 +9,10 @@ from tabulate import tabulate
 
 from lt_det.data.judgement.fault import Fault
 
-__all__ = ["Findings", "Note", "describe_notes", "format_notes"]
+__all__ = ["LEFT_OUT", "Findings", "Note", "describe_notes", "format_notes"]
+
+LEFT_OUT = "object left out"
+"""How the kinds of notes about objects that are not in the judged file begin."""
 
 _NUM_EXAMPLES = 3
 

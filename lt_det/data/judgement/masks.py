@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lt_det.data.judgement.findings import Findings
+from lt_det.data.judgement.findings import LEFT_OUT, Findings
 from lt_det.data.judgement.rle import run_lengths
 from lt_det.data.judgement.values import MISSING, whole
 
@@ -67,7 +67,7 @@ def _judge_polygons(polygons: list, name: str, findings: Findings) -> list | Non
     valid = [polygon for polygon in polygons if is_polygon(polygon)]
     if not valid:
         findings.note(
-            "object left out: it has no valid polygon (three points or more, all finite)",
+            f"{LEFT_OUT}: it has no valid polygon (three points or more, all finite)",
             f"{name}: {polygons!r:.60}",
         )
         return None
