@@ -41,6 +41,16 @@ def set_first(key, *values):
     return change
 
 
+def set_all(key, value):
+    """Set a key of all annotations."""
+
+    def change(content):
+        for annotation in content["annotations"]:
+            annotation[key] = value
+
+    return change
+
+
 def set_rle(counts, size=(SIDE, SIDE)):
     return set_first("segmentation", {"size": list(size), "counts": counts})
 
@@ -202,6 +212,21 @@ BAD = {
     "iscrowd 2": (set_value(*ANNOTATION, "iscrowd", 2), "iscrowd is neither 0 nor 1", "1: 2"),
     "area of text": (set_value(*ANNOTATION, "area", "big"), "area is no finite number", "'big'"),
     "area NaN": (set_value(*ANNOTATION, "area", NAN), "area is no finite number", "nan"),
+    "area larger than any image": (
+        set_value(*ANNOTATION, "area", 2e10),
+        "area is no finite number",
+        "20000000000.0",
+    ),
+    "image of a width beyond 32 bits": (
+        set_value("images", 0, "width", 2**31),
+        "no positive number",
+        "500: 2147483648",
+    ),
+    "no object with an area": (
+        set_all("bbox", [9, 9, 0, 0]),
+        "no annotation is left",
+        "all 19: object left out: its box has no area inside the image",
+    ),
     "annotation id 1.5": (
         set_value(*ANNOTATION, "id", 1.5),
         "id is neither number nor text in annotations",
@@ -299,9 +324,24 @@ ODD = {
         "annotation 1: [1, 1, 2, 2, 3, 3, 4]",
     ),
     "RLE of whole decimals": (
-        set_rle([9216.0]),
+        set_rle([100.0, 9116.0]),
         "RLE holds whole decimals: read as integers",
         "annotation 1",
+    ),
+    "RLE of no pixel": (
+        set_rle([9216]),
+        "object left out: its mask covers no pixel of the image",
+        "annotation 1",
+    ),
+    "polygon outside of the image": (
+        set_value(*ANNOTATION, "segmentation", [[-9, 1, -2, 1, -2, 9]]),
+        "object left out: it has no valid polygon",
+        "annotation 1: [[-9, 1,",
+    ),
+    "box of a millionth pixel": (
+        set_value(*ANNOTATION, "bbox", [1, 1, 1e-6, 5]),
+        "object left out: its box has no area inside the image",
+        "[1, 1, 1e-06, 5]",
     ),
     "box without area": (
         set_value(*ANNOTATION, "bbox", [1, 1, 0, 5]),
