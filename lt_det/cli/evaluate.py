@@ -2,7 +2,7 @@
 
 python tools/evaluate.py --predictions results.json --ground-truth val.json [--output DIR]
     [--compare other_results.json] [--train train.json [--group-thresholds 10 100]]
-    [--ap-fixed] [--boundary]
+    [--ap-fixed] [--boundary] [--ignore crowd]
 
 Prints AP by rare, common and frequent classes, and with --compare the paired difference to another
 results file. Needs no model, no registered data set and no GPU.
@@ -14,6 +14,7 @@ import argparse
 
 from detectron2.utils.logger import setup_logger
 
+from lt_det.data.judgement.judge import IGNORE
 from lt_det.evaluation.evaluate_files import evaluate_files, evaluator_of_files
 from lt_det.evaluation.evaluators import EVALUATORS
 from lt_det.evaluation.metric_options import MetricOptions
@@ -37,6 +38,12 @@ def _parse_args(argv=None) -> argparse.Namespace:
         "--format",
         choices=sorted(EVALUATORS),
         help="of the ground truth (default: lvis if its images have neg_category_ids)",
+    )
+    parser.add_argument(
+        "--ignore",
+        choices=IGNORE,
+        default=IGNORE[0],
+        help='what objects with "ignore": 1 are in the COCO format (%(default)s)',
     )
     parser.add_argument("--output", metavar="DIR", help="for results.json, per_class.csv, ...")
     parser.add_argument("--compare", metavar="JSON", help="results to take the difference to")
@@ -93,5 +100,6 @@ def _evaluate(args: argparse.Namespace) -> None:
         train_file=args.train,
         thresholds=args.group_thresholds,
         options=MetricOptions(detections_per_class=args.ap_fixed, boundary_dilation=args.boundary),
+        ignore=args.ignore,
     )
     evaluate_files(evaluator, args.predictions, args.compare, output_dir=args.output)

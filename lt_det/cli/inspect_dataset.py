@@ -1,7 +1,7 @@
 """Check a registered data set, print what it contains and plot its class distribution.
 
 python tools/inspect_dataset.py NAME [--config-file CONFIG] [--pictures] [--output DIR]
-                                     [--thresholds 10 100]
+                                     [--thresholds 10 100] [--ignore crowd] [--write FILE]
 
 Everything that is wrong with a file in COCO or LVIS format is listed at once. A config file adds
 the data sets of its DATASETS.REGISTER, and what its model asks of the file.
@@ -17,6 +17,7 @@ from lt_det.config import add_lt_det_config
 from lt_det.data.datasets.register import register_from_config
 from lt_det.data.inspection.inspection import inspect_dataset
 from lt_det.data.inspection.requirements import group_thresholds, merge_config_file, needs_of_config
+from lt_det.data.judgement.judge import IGNORE
 from lt_det.openmoji.register import register_all_openmoji
 from lt_det.utils.command_line import add_debug_argument, run_command
 
@@ -42,6 +43,15 @@ def _parse_args(argv=None) -> argparse.Namespace:
         help="image counts that end the rare and the common group (default: the frequency of an "
         "LVIS-format file; for others the config's DATASETS.GROUP_THRESHOLDS, or 10 100)",
     )
+    parser.add_argument(
+        "--ignore",
+        choices=IGNORE,
+        help='what objects with "ignore": 1 are in the COCO format (default: the config\'s '
+        "DATASETS.IGNORE, or fault)",
+    )
+    parser.add_argument(
+        "--write", metavar="FILE", help="write the file as lt_det judges it, for other tools"
+    )
     add_debug_argument(parser)
     return parser.parse_args(argv)
 
@@ -58,7 +68,11 @@ def _inspect(args: argparse.Namespace) -> None:
     needs, thresholds = None, args.thresholds and tuple(args.thresholds)
     if args.config_file:
         merge_config_file(cfg, args.config_file)
+        cfg.DATASETS.IGNORE = args.ignore or cfg.DATASETS.IGNORE
         register_from_config(cfg)
         needs = needs_of_config(cfg, args.name)
         thresholds = thresholds or group_thresholds(cfg, args.name)
-    print(inspect_dataset(args.name, args.output, thresholds, needs, args.pictures))
+    text = inspect_dataset(
+        args.name, args.output, thresholds, needs, args.pictures, args.ignore, args.write
+    )
+    print(text)

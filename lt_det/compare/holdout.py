@@ -9,7 +9,7 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from lt_det.data.datasets.annotation_file import read_annotation_file
+from lt_det.data.datasets.judged_file import read_annotation_file
 from lt_det.data.datasets.register import FORMATS
 from lt_det.data.held_out import is_drawn
 from lt_det.utils.atomic_file import atomic_text
@@ -69,7 +69,9 @@ def hold_out(
     if name in DatasetCatalog:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
-    FORMATS[data_format](name, str(path), metadata.image_root)
+    FORMATS[data_format](
+        name, str(path), metadata.image_root, ignore=metadata.get("ignore", "fault")
+    )
     return name, [i for i in range(len(records)) if i not in held_out]
 
 

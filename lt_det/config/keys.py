@@ -133,6 +133,14 @@ _BOX_HEAD = (
 )
 _DATA = (
     Key(
+        "DATASETS.IGNORE",
+        "fault",
+        "lt_det.data.datasets.register.register_from_config",
+        "What an object with `ignore` 1 is in a COCO-format file of DATASETS.REGISTER: fault "
+        "refuses the file, for pycocotools does not read `ignore`; crowd takes the object as a "
+        "crowd. In the LVIS format such objects are ignored, as the LVIS API does.",
+    ),
+    Key(
         "DATASETS.REGISTER",
         (),
         "lt_det.data.datasets.register.register_from_config",

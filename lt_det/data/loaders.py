@@ -16,6 +16,7 @@ from lt_det.data.datasets.lvis_builtin import load_builtin_test_set
 from lt_det.data.datasets.training_sets import check_num_classes, training_sets
 from lt_det.data.datasets.usable_records import usable_records
 from lt_det.data.held_out import HELD_OUT_SEED, split_held_out
+from lt_det.data.image_size import is_wide
 from lt_det.data.meta_plan import GroupedImages, MetaBatchPlan
 from lt_det.data.repeat_factors import repeat_factors
 from lt_det.data.samplers import ClassAwareTrainingSampler, build_train_sampler
@@ -169,7 +170,7 @@ def _check_batch_size(key: str, batch_size: int) -> int:
 def _is_wide(cfg: CfgNode, dataset_dicts: Sequence[dict]) -> list[bool] | None:
     if not cfg.DATALOADER.ASPECT_RATIO_GROUPING:
         return None
-    return [record["width"] > record["height"] for record in dataset_dicts]
+    return [is_wide(record) for record in dataset_dicts]
 
 
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog, get_detection_dataset_dicts
+from detectron2.data import MetadataCatalog
 from detectron2.utils.file_io import PathManager
 
 from lt_det.class_stats import ClassStats
@@ -17,6 +17,7 @@ from lt_det.data.cache.mapped_records import counting_records, join_records
 from lt_det.data.datasets.record_source import dataset_records
 from lt_det.data.datasets.register import register_from_config
 from lt_det.data.datasets.training_sets import check_num_classes, training_dicts
+from lt_det.data.datasets.usable_records import own_records
 from lt_det.data.samplers import image_weights_from_config
 from lt_det.utils.cache_folder import cache_folder
 from lt_det.utils.code_digest import code_digest
@@ -86,11 +87,7 @@ def compute_class_stats(dataset_names: str | Sequence[str], num_classes: int) ->
 
 def _all_records(name: str) -> Sequence[dict]:
     records = dataset_records(name)
-    if records is None:
-        # Detectron2's check of consistency draws a histogram too, which takes five times as long
-        # as counting. The training loader logs it anyway.
-        return get_detection_dataset_dicts(name, filter_empty=False, check_consistency=False)
-    return records
+    return own_records(name) if records is None else records
 
 
 def _repeat_corrected(cfg: CfgNode) -> ClassStats:
@@ -114,5 +111,7 @@ def _cache_file(names: Sequence[str], num_classes: int) -> Path | None:
         path = PathManager.get_local_path(metadata.json_file)
         if not os.path.isfile(path):
             return None
-        digest.update(file_digest(path).encode())
+        # What an ignored object is depends on both.
+        how = metadata.get("evaluator_type"), metadata.get("ignore")
+        digest.update(f"{file_digest(path)} {how}".encode())
     return folder / f"{digest.hexdigest()}.json"

@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 
+from lt_det.data.judgement.judge import Judgement
 from lt_det.evaluation.group_evaluator import GroupEvaluator
 from lt_det.evaluation.matching.detection_columns import DetectionColumns
 from lt_det.evaluation.matching.exhaustive import ExhaustiveTruth
@@ -24,10 +25,11 @@ class LTCOCOEvaluator(GroupEvaluator):
     how frequent classes are in training: pass ``groups``, or APr, APc and APf are NaN.
     """
 
+    DATA_FORMAT = "coco"
     DEFAULT_MAX_DETS = 100
 
-    def _read_ground_truth(self, path: str) -> COCOGroundTruth:
-        return COCOGroundTruth(path)
+    def _read_ground_truth(self, judgement: Judgement) -> COCOGroundTruth:
+        return COCOGroundTruth(judgement)
 
     def _read_truth(self) -> ExhaustiveTruth:
         return ExhaustiveTruth(self._ground_truth)

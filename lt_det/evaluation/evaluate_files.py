@@ -11,12 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from lt_det.class_stats import ClassStats
-from lt_det.data.datasets.annotation_file import (
-    contiguous_classes,
-    naming_the_file,
-    read_annotation_file,
-)
-from lt_det.evaluation.evaluators import EVALUATORS, format_of
+from lt_det.data.datasets.judged_file import judged_file
+from lt_det.evaluation.evaluators import EVALUATORS
 from lt_det.evaluation.files.file_groups import training_stats
 from lt_det.evaluation.group_evaluator import GroupEvaluator
 from lt_det.evaluation.matching.detections import ImageDetections, tasks_of
@@ -95,6 +91,7 @@ def evaluator_of_files(
     train_file: str | os.PathLike | None = None,
     thresholds: Sequence[int] | None = None,
     options: MetricOptions | None = None,
+    ignore: str = "fault",
 ) -> GroupEvaluator:
     """Build the evaluator of an annotation file.
 
@@ -107,10 +104,11 @@ def evaluator_of_files(
         thresholds: image counts in `train_file` that end the rare and the common group; default:
             LVIS's ``frequency``, and 10 and 100 for the COCO format.
         options: further metrics; default `MetricOptions`.
+        ignore: what objects with ``ignore`` 1 are in the COCO format, "fault" or "crowd".
 
     Raises:
         FileNotFoundError: if a file does not exist.
-        ValueError: if a file is broken, the ground truth has no annotations, or `thresholds` come
+        ValueError: if a file has faults, the ground truth has no annotations, or `thresholds` come
             without `train_file` or beside `groups_file`.
     """
     if thresholds and (groups_file or not train_file):
@@ -119,20 +117,22 @@ def evaluator_of_files(
             "file (--group-thresholds needs --train and excludes --groups)."
         )
     path = os.fspath(ground_truth)
-    content = read_annotation_file(path)
-    with naming_the_file(path, None):
-        category_ids = list(contiguous_classes(content, path))
-    if not content.get("annotations"):
+    judgement = judged_file(path, data_format, ignore)
+    data_format = judgement.data_format
+    logger.info(f"'{path}' is read in the {data_format.upper()} format.")
+    content = judgement.content
+    if not content["annotations"]:
         raise ValueError(
             f"{path} has no annotations (a test set?): nothing can be evaluated on it."
         )
-    data_format = data_format or format_of(content)
-    stats = training_stats(train_file, category_ids) if train_file else None
-    groups = _groups_by_counts(stats, thresholds, data_format, len(category_ids))
+    categories = {category["id"]: category["name"] for category in content["categories"]}
+    stats = training_stats(train_file, categories, ignore) if train_file else None
+    groups = _groups_by_counts(stats, thresholds, data_format, len(categories))
     if groups is not None and not groups_file and (groups < 0).all():
         logger.warning("APr, APc and APf stay empty without groups: give --groups or --train.")
     return EVALUATORS[data_format].from_file(
         path,
+        judgement=judgement,
         distributed=False,
         groups=groups,
         groups_file=groups_file,

@@ -6,16 +6,18 @@ The numbers come from an official API, which a subclass names.
 import abc
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import detectron2.utils.comm as comm
 import numpy as np
 from detectron2.data import Metadata, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
-from detectron2.utils.file_io import PathManager
 
 from lt_det.class_stats import GROUP_NAMES
+from lt_det.data.datasets.judged_file import announce_notes, judged_file
+from lt_det.data.judgement.findings import LEFT_OUT
+from lt_det.data.judgement.judge import Judgement
 from lt_det.evaluation import results as report
 from lt_det.evaluation.categories import Classes
 from lt_det.evaluation.detection_store import DetectionStore
@@ -65,6 +67,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         class_groups: groups of the classes, in the order of category ids [K].
     """
 
+    DATA_FORMAT: str
     DEFAULT_MAX_DETS: int
 
     def __init__(
@@ -80,6 +83,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         groups_file: str | os.PathLike | None = None,
         class_stats: Any = None,
         options: MetricOptions | None = None,
+        judgement: Judgement | None = None,
     ):
         """Load the ground truth.
 
@@ -99,11 +103,12 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
                 them if they have names of their own.
             class_stats: training `ClassStats`, whose counts are added to ``per_class.csv``.
             options: further metrics; default `MetricOptions`.
+            judgement: of the annotation file, without faults, if it is read already.
 
         Raises:
             FileNotFoundError: if the annotation file does not exist.
-            ValueError: if the file, the metadata, `tasks`, `groups`, `groups_file` or
-                `class_stats` is wrong.
+            ValueError: if the file has faults (all are listed), or if the metadata, `tasks`,
+                `groups`, `groups_file` or `class_stats` is wrong.
         """
         unknown = set(tasks or ()) - set(TASKS)
         if unknown:
@@ -112,7 +117,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         self.output_dir = output_dir
         self._distributed = distributed
         self._save_predictions = save_predictions
-        self._load(dataset_name)
+        self._load(dataset_name, judgement)
         self.class_groups = self._read_groups(groups, groups_file)
         self._metrics = TaskMetrics(
             self._run_api,
@@ -131,17 +136,20 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         return self.class_groups.frequency
 
     @classmethod
-    def from_file(cls, json_file: str | os.PathLike, **options: Any) -> "GroupEvaluator":
+    def from_file(
+        cls, json_file: str | os.PathLike, *, ignore: str = "fault", **options: Any
+    ) -> "GroupEvaluator":
         """Evaluate on an annotation file that is not registered.
 
         Args:
             json_file: annotation file. A class is the position of its category id in their order.
+            ignore: what objects with ``ignore`` 1 are in the COCO format, "fault" or "crowd".
             options: of the constructor.
         """
-        return cls(Metadata(json_file=os.fspath(json_file)), **options)
+        return cls(Metadata(json_file=os.fspath(json_file), ignore=ignore), **options)
 
     @abc.abstractmethod
-    def _read_ground_truth(self, path: str) -> Any:
+    def _read_ground_truth(self, judgement: Judgement) -> Any:
         """The API's data set with `imgs`, `cats`, `get_cat_ids()` and `has_annotations`."""
 
     @abc.abstractmethod
@@ -184,11 +192,10 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
                     f"image_id {image_id} is not in '{self._json_file}'. Run the model on the "
                     "data set that is evaluated."
                 )
-            self.add(
-                ImageDetections.from_instances(
-                    image_id, (image["height"], image["width"]), output["instances"]
-                )
-            )
+            instances = output["instances"]
+            # A file may leave the size to the image.
+            size = _size_of(image) or tuple(instances.image_size)
+            self.add(ImageDetections.from_instances(image_id, size, instances))
 
     def add(self, detections: ImageDetections) -> None:
         """Store the detections of an image, which is one of the data set's.
@@ -206,8 +213,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
             FileNotFoundError: if the file does not exist.
             ValueError: see `read_results_file`.
         """
-        images = self._ground_truth.imgs.items()
-        sizes = {image_id: (image["height"], image["width"]) for image_id, image in images}
+        sizes = {i: _size_of(image) for i, image in self._ground_truth.imgs.items()}
         return read_results_file(path, sizes, {i: c for c, i in self._category_of.items()})
 
     def evaluate(self) -> dict[str, dict[str, float]]:
@@ -241,7 +247,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
         self._warn_if_incomplete(detections)
         return self._evaluate_tasks(detections, tasks)
 
-    def _load(self, dataset_name: str | Metadata) -> None:
+    def _load(self, dataset_name: str | Metadata, judgement: Judgement | None) -> None:
         is_registered = isinstance(dataset_name, str)
         metadata = MetadataCatalog.get(dataset_name) if is_registered else dataset_name
         self._json_file = metadata.get("json_file")
@@ -250,7 +256,12 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
                 f"data set '{dataset_name}' has no metadata 'json_file'. Register it with its "
                 "annotation file."
             )
-        self._ground_truth = self._read_ground_truth(PathManager.get_local_path(self._json_file))
+        judgement = judgement or judged_file(
+            self._json_file, self.DATA_FORMAT, metadata.get("ignore", "fault")
+        )
+        announce_notes(judgement.notes, self._json_file, dataset_name if is_registered else None)
+        _announce_left_out(judgement, self._json_file)
+        self._ground_truth = self._read_ground_truth(judgement)
         categories = self._ground_truth.cats
         self._classes = Classes.of(self._json_file, categories, metadata, is_registered)
         self._category_ids = self._classes.category_ids
@@ -299,3 +310,18 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
                 f"{num_images - len(detections)} of {num_images} images were not processed: they "
                 "count as images without detections."
             )
+
+
+def _announce_left_out(judgement: Judgement, json_file: str) -> None:
+    number = sum(note.number for note in judgement.notes if note.kind.startswith(LEFT_OUT))
+    if number:
+        logger.warning(
+            f"'{json_file}' is evaluated without {number} objects that are left out of it: the "
+            "official API on the file as it is would count them as never found. "
+            "tools/inspect_dataset.py --write FILE writes the file that is evaluated."
+        )
+
+
+def _size_of(image: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Height and width of an image; None where the file does not say."""
+    return (image["height"], image["width"]) if "height" in image else None

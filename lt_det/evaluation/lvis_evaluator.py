@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from lt_det.data.judgement.categories import FREQUENCIES
+from lt_det.data.judgement.judge import Judgement
 from lt_det.evaluation.group_evaluator import PREDICTIONS_FILE, GroupEvaluator
 from lt_det.evaluation.matching.detection_columns import DetectionColumns
 from lt_det.evaluation.matching.federated import FederatedTruth
@@ -23,6 +25,7 @@ class LTLVISEvaluator(GroupEvaluator):
     the annotation file's ``frequency``.
     """
 
+    DATA_FORMAT = "lvis"
     DEFAULT_MAX_DETS = 300
 
     def __init__(self, dataset_name: str, *, backend: str = "hotcoco", **options: Any):
@@ -42,8 +45,8 @@ class LTLVISEvaluator(GroupEvaluator):
         self._backend = backend
         super().__init__(dataset_name, **options)
 
-    def _read_ground_truth(self, path: str) -> LVISGroundTruth:
-        return LVISGroundTruth(path)
+    def _read_ground_truth(self, judgement: Judgement) -> LVISGroundTruth:
+        return LVISGroundTruth(judgement)
 
     def _read_truth(self) -> FederatedTruth:
         return FederatedTruth(self._ground_truth)
@@ -62,5 +65,7 @@ class LTLVISEvaluator(GroupEvaluator):
         return Evaluation(*arrays, run.params.iou_thrs), Matches.from_lvis_eval(run)
 
     def _groups_of_file(self) -> np.ndarray:
-        frequency = [self._ground_truth.cats[i]["frequency"] for i in self._category_ids]
-        return np.array(["rcf".index(f) for f in frequency], dtype=np.int64)
+        # The list of a test set's categories may lack it.
+        frequency = [self._ground_truth.cats[i].get("frequency") for i in self._category_ids]
+        groups = [FREQUENCIES.index(f) if f in FREQUENCIES else -1 for f in frequency]
+        return np.array(groups, dtype=np.int64)

@@ -11,7 +11,7 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from lt_det.data.datasets.annotation_file import read_annotation_file
+from lt_det.data.datasets.judged_file import read_annotation_file
 from lt_det.reports.drawing import NO_GROUP, DrawnObject, PanelPainter, montage
 
 __all__ = [

@@ -12,6 +12,8 @@ from lt_det.data import statistics
 from lt_det.data.datasets.lvis import register_lvis_format
 from lt_det.data.statistics import class_stats_from_config, compute_class_stats
 
+NO_LISTS = {"neg_category_ids": [], "not_exhaustive_category_ids": []}
+
 
 @pytest.fixture
 def register(tmp_path):
@@ -21,16 +23,20 @@ def register(tmp_path):
     def _register(pictures, name="lt_det_test_statistics", file="set.json"):
         content = {
             "images": [
-                {"id": i, "file_name": "a.png", "height": 9, "width": 9}
+                {"id": i, "file_name": "a.png", "height": 9, "width": 9, **NO_LISTS}
                 for i in range(len(pictures))
             ],
-            "categories": [{"id": 10 * (c + 1), "name": str(c)} for c in range(3)],
+            "categories": [
+                {"id": 10 * (c + 1), "name": str(c), "frequency": "f"} for c in range(3)
+            ],
             "annotations": [
-                {"id": 1, "image_id": i, "category_id": 10 * (c + 1), "bbox": [0, 0, 1, 1]}
+                {"image_id": i, "category_id": 10 * (c + 1), "bbox": [0, 0, 1, 1]}
                 for i, classes in enumerate(pictures)
                 for c in classes
             ],
         }
+        for number, annotation in enumerate(content["annotations"], start=1):
+            annotation["id"] = number
         (tmp_path / file).write_text(json.dumps(content))
         if name not in names:
             names.append(name)

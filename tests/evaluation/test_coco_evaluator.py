@@ -223,12 +223,11 @@ def test_no_detection_is_ap_0(folder, register):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c["annotations"][0].update(image_id=1), r"image 1, which 'images'"),
-        (lambda c: c["annotations"][0].update(category_id=8), r"category 8, which 'categories'"),
-        (lambda c: c["annotations"][1].update(id=1), r"id 1 occurs twice in 'annotations'"),
-        (lambda c: c["annotations"][0].pop("bbox"), r"annotations' \(id 1\) lacks \['bbox'\]"),
-        (lambda c: c["images"][0].pop("height"), r"images' \(id 500\) lacks \['height'\]"),
-        (lambda c: c.pop("categories"), r"no list 'categories'"),
+        (lambda c: c["annotations"][0].update(image_id=1), "image_id is not in the file"),
+        (lambda c: c["annotations"][0].update(category_id=8), "category_id is not in the file"),
+        (lambda c: c["annotations"][1].update(id=1), "id occurs more than once in annotations"),
+        (lambda c: c["annotations"][0].pop("bbox"), "annotations lacks keys(?s:.*)1: bbox"),
+        (lambda c: c.pop("categories"), r"it lacks \['categories'\]"),
     ],
 )
 def test_bad_files_say_what_is_wrong(folder, tmp_path, change, message):

@@ -51,6 +51,9 @@ def test_contiguous_class_map(toy, register, tmp_path):
     for entry in (*toy.annotations, *toy.categories):
         key = "category_id" if "category_id" in entry else "id"
         entry[key] *= 100
+    for image in toy.images.values():
+        for key in ("neg_category_ids", "not_exhaustive_category_ids"):
+            image[key] = [100 * i for i in image[key]]
     name = register(
         toy.write(tmp_path / "gt.json"),
         thing_dataset_id_to_contiguous_id={300: 0, 100: 1},

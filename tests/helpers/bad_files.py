@@ -1,4 +1,4 @@
-"""Every kind of bad annotation file: what is done to a good one, and what must be said of it."""
+"""Every kind of bad or odd annotation file: what is done to a good one, and what is said of it."""
 
 import copy
 import json
@@ -6,9 +6,11 @@ from pathlib import Path
 
 from toy_coco import SIDE
 
-from lt_det.data.inspection.fault import Fault
 from lt_det.data.inspection.file_faults import find_faults
 from lt_det.data.inspection.requirements import Needs
+from lt_det.data.judgement.fault import Fault
+from lt_det.data.judgement.findings import Note
+from lt_det.data.judgement.judge import judge
 
 NAN = float("nan")
 
@@ -39,6 +41,16 @@ def set_first(key, *values):
     return change
 
 
+def set_all(key, value):
+    """Set a key of all annotations."""
+
+    def change(content):
+        for annotation in content["annotations"]:
+            annotation[key] = value
+
+    return change
+
+
 def set_rle(counts, size=(SIDE, SIDE)):
     return set_first("segmentation", {"size": list(size), "counts": counts})
 
@@ -46,6 +58,20 @@ def set_rle(counts, size=(SIDE, SIDE)):
 def normalise(content):
     for annotation in content["annotations"]:
         annotation["bbox"] = [round(value / SIDE, 2) for value in annotation["bbox"]]
+
+
+def as_corners(content):
+    for annotation in content["annotations"]:
+        x, y, width, height = annotation["bbox"]
+        annotation["bbox"] = [x, y, x + width, y + height]
+
+
+def without_rle_and_sizes(content):
+    for annotation in content["annotations"]:
+        if isinstance(annotation["segmentation"], dict):
+            annotation["segmentation"] = None
+    for image in content["images"]:
+        image["width"] = None
 
 
 def set_value(section, number, key, value):
@@ -61,6 +87,15 @@ def drop(section, number, key):
 
 def twice(section):
     return lambda content: content[section].append(copy.deepcopy(content[section][0]))
+
+
+def crowds_of_class(category_id):
+    def change(content):
+        for annotation in content["annotations"]:
+            if annotation["category_id"] == category_id:
+                annotation["iscrowd"] = 1
+
+    return change
 
 
 ANNOTATION = ("annotations", 0)
@@ -80,10 +115,8 @@ BAD = {
         "'x'",
     ),
     "image without id": (drop("images", 0, "id"), "entry of images lacks keys", "number 0: id"),
-    "image without height": (drop("images", 0, "height"), "images lacks keys", "500: height"),
     "image id twice": (twice("images"), "more than once in images", "500, 2 times"),
     "image of width 0": (set_value("images", 0, "width", 0), "no positive number", "500: 0"),
-    "image size as text": (set_value("images", 0, "height", "9"), "no positive number", "500: '9'"),
     "image without file name": (
         drop("images", 0, "file_name"),
         "neither file_name nor",
@@ -101,11 +134,6 @@ BAD = {
     ),
     "category without name": (drop("categories", 0, "name"), "categories lacks keys", "1003: name"),
     "category id twice": (twice("categories"), "more than once in categories", "1003, 2 times"),
-    "category name twice": (
-        set_value("categories", 0, "name", "thing 7"),
-        "two categories of one name",
-        "thing 7, 2 times",
-    ),
     "unknown frequency": (
         set_value("categories", 0, "frequency", "x"),
         "frequency is none of r, c, f",
@@ -133,7 +161,6 @@ BAD = {
         "annotation 1: [7]",
     ),
     "annotation id twice": (twice("annotations"), "more than once in annotations", "1, 2 times"),
-    "annotation id 0": (set_value(*ANNOTATION, "id", 0), "id is below 1", "annotation 0"),
     "unknown image": (set_value(*ANNOTATION, "image_id", 3), "image_id is not in the file", ": 3"),
     "unknown category": (
         set_value(*ANNOTATION, "category_id", 8),
@@ -157,44 +184,64 @@ BAD = {
         "four finite",
         "True",
     ),
-    "box without area": (set_value(*ANNOTATION, "bbox", [1, 1, 0, 5]), "bbox has no area", "0, 5"),
-    "box of negative size": (set_value(*ANNOTATION, "bbox", [9, 9, -3, 5]), "no area", "-3, 5"),
-    "box outside": (
-        set_value(*ANNOTATION, "bbox", [90, 1, 20, 5]),
-        "bbox leaves the picture",
-        f"in {SIDE} x {SIDE} pixels",
-    ),
-    "box before the start": (
-        set_value(*ANNOTATION, "bbox", [-9, 1, 20, 5]),
-        "bbox leaves the picture",
-        "[-9, 1, 20, 5]",
-    ),
     "boxes as fractions of the picture": (
         normalise,
         "bbox is below 1 pixel (normalised coordinates?)",
         "all 19 boxes lie within [0, 1]",
     ),
-    "polygon of two points": (
-        set_value(*ANNOTATION, "segmentation", [[1, 1, 2, 2]]),
-        "polygon has no three points",
-        "[1, 1, 2, 2]",
-    ),
-    "polygon of odd length": (
-        set_value(*ANNOTATION, "segmentation", [[1, 1, 2, 2, 3, 3, 4]]),
-        "polygon has no three points",
-        "annotation 1",
-    ),
-    "polygon of infinity": (
-        set_value(*ANNOTATION, "segmentation", [[1, 1, 2, 2, 3, float("inf")]]),
-        "no finite number",
-        "inf",
-    ),
     "flat polygon": (
         set_value(*ANNOTATION, "segmentation", [1, 1, 2, 2, 3, 3]),
-        "polygon has no three points",
-        "annotation 1: 1",
+        "segmentation is a flat list, expected a list of polygons",
+        "annotation 1: [1, 1, 2, 2, 3, 3]",
     ),
-    "no polygons": (set_value(*ANNOTATION, "segmentation", []), "segmentation is empty", "1"),
+    "polygon of text": (
+        set_value(*ANNOTATION, "segmentation", [["1", 1, 2, 2, 3, 3]]),
+        "polygon holds what is no number",
+        "annotation 1: ['1', 1, 2, 2, 3, 3]",
+    ),
+    "boxes as corners": (
+        as_corners,
+        "bbox is not x, y, width, height (x1, y1, x2, y2?)",
+        "6 of 7 boxes",
+    ),
+    "size of an image that its polygons need": (
+        without_rle_and_sizes,
+        "image lacks height or width, which its polygons need",
+        "annotation 2",
+    ),
+    "iscrowd 2": (set_value(*ANNOTATION, "iscrowd", 2), "iscrowd is neither 0 nor 1", "1: 2"),
+    "area of text": (set_value(*ANNOTATION, "area", "big"), "area is no finite number", "'big'"),
+    "area NaN": (set_value(*ANNOTATION, "area", NAN), "area is no finite number", "nan"),
+    "area larger than any image": (
+        set_value(*ANNOTATION, "area", 2e10),
+        "area is no finite number",
+        "20000000000.0",
+    ),
+    "image of a width beyond 32 bits": (
+        set_value("images", 0, "width", 2**31),
+        "no positive number",
+        "500: 2147483648",
+    ),
+    "no object with an area": (
+        set_all("bbox", [9, 9, 0, 0]),
+        "no annotation is left",
+        "all 19: object left out: its box has no area inside the image",
+    ),
+    "annotation id 1.5": (
+        set_value(*ANNOTATION, "id", 1.5),
+        "id is neither number nor text in annotations",
+        "number 0: 1.5",
+    ),
+    "image id beyond 64 bits": (
+        set_value("images", 0, "id", 2**63),
+        "id has more than 64 bits in images",
+        "9223372036854775808",
+    ),
+    "category name null": (
+        set_value("categories", 0, "name", None),
+        "name of a category is no text",
+        "1003: None",
+    ),
     "segmentation of text": (
         set_value(*ANNOTATION, "segmentation", "mask.png"),
         "neither polygons nor RLE",
@@ -240,10 +287,113 @@ BAD = {
         "neg_category_ids is no list of ids",
         "image 500: 7",
     ),
-    "class annotated and listed as absent": (
+}
+
+# What is done to a good file that has one safe reading: the note's kind, and an example in it.
+ODD = {
+    "iscrowd null": (set_value(*ANNOTATION, "iscrowd", None), "iscrowd is null: read as 0", "1"),
+    "iscrowd false": (set_value(*ANNOTATION, "iscrowd", False), "read as 0 or 1", "1: False"),
+    "iscrowd as text": (set_value(*ANNOTATION, "iscrowd", "0"), "read as 0 or 1", "1: '0'"),
+    "ignore null": (set_value(*ANNOTATION, "ignore", None), "ignore is null: read as 0", "1"),
+    "ignore 1 (LVIS)": (
+        set_value(*ANNOTATION, "ignore", 1),
+        "ignore is 1: neither trained on nor counted; the LVIS API ignores it",
+        "annotation 1",
+    ),
+    "area null": (set_value(*ANNOTATION, "area", None), "area is null: taken from the mask", "1"),
+    "area as text": (set_value(*ANNOTATION, "area", "12.5"), "area is text", "'12.5'"),
+    "no polygons": (set_value(*ANNOTATION, "segmentation", []), "segmentation is empty", "1"),
+    "segmentation null": (
+        set_value(*ANNOTATION, "segmentation", None),
+        "segmentation is empty",
+        "annotation 1",
+    ),
+    "polygon of two points": (
+        set_value(*ANNOTATION, "segmentation", [[1, 1, 2, 2]]),
+        "object left out: it has no valid polygon",
+        "annotation 1: [[1, 1, 2, 2]]",
+    ),
+    "polygon of infinity": (
+        set_value(*ANNOTATION, "segmentation", [[1, 1, 2, 2, 3, float("inf")]]),
+        "object left out: it has no valid polygon",
+        "inf",
+    ),
+    "polygon of odd length beside a good one": (
+        set_value(*ANNOTATION, "segmentation", [[1, 1, 9, 1, 9, 9], [1, 1, 2, 2, 3, 3, 4]]),
+        "polygon left out",
+        "annotation 1: [1, 1, 2, 2, 3, 3, 4]",
+    ),
+    "RLE of whole decimals": (
+        set_rle([100.0, 9116.0]),
+        "RLE holds whole decimals: read as integers",
+        "annotation 1",
+    ),
+    "RLE of no pixel": (
+        set_rle([9216]),
+        "object left out: its mask covers no pixel of the image",
+        "annotation 1",
+    ),
+    "polygon outside of the image": (
+        set_value(*ANNOTATION, "segmentation", [[-9, 1, -2, 1, -2, 9]]),
+        "object left out: it has no valid polygon",
+        "annotation 1: [[-9, 1,",
+    ),
+    "box of a millionth pixel": (
+        set_value(*ANNOTATION, "bbox", [1, 1, 1e-6, 5]),
+        "object left out: its box has no area inside the image",
+        "[1, 1, 1e-06, 5]",
+    ),
+    "box without area": (
+        set_value(*ANNOTATION, "bbox", [1, 1, 0, 5]),
+        "object left out: its box has no area inside the image",
+        "[1, 1, 0, 5]",
+    ),
+    "box of negative size": (set_value(*ANNOTATION, "bbox", [9, 9, -3, 5]), "no area", "-3, 5"),
+    "box outside": (set_value(*ANNOTATION, "bbox", [97, 1, 20, 5]), "no area inside", "[97, 1"),
+    "box that leaves the image": (
+        set_value(*ANNOTATION, "bbox", [90, 1, 20, 5]),
+        "bbox leaves the image: read as it is",
+        f"in {SIDE} x {SIDE} pixels",
+    ),
+    "annotation id 0": (set_value(*ANNOTATION, "id", 0), "numbered anew from 1", "0"),
+    "annotation id as text": (set_value(*ANNOTATION, "id", "a"), "numbered anew from 1", "'a'"),
+    "annotation id 1.0": (set_value(*ANNOTATION, "id", 1.0), "whole decimal in annotations", "1.0"),
+    "image id 500.0": (set_value("images", 0, "id", 500.0), "whole decimal in images", "500.0"),
+    "category_id 7.0": (set_value(*ANNOTATION, "category_id", 7.0), "whole decimal", "1: 7.0"),
+    "image size as text": (
+        set_value("images", 0, "height", str(SIDE)),
+        "height is a decimal or text: read as an integer",
+        f"image 500: '{SIDE}'",
+    ),
+    "image without height, masks as RLE": (
+        drop("images", 0, "height"),
+        "image lacks height or width: its size is taken from its RLE masks",
+        "image 500",
+    ),
+    "image without height and masks": (
+        drop("images", 3, "height"),
+        "image lacks height or width: its size is taken from the image file",
+        "image 461",
+    ),
+    "category name twice": (
+        set_value("categories", 0, "name", "thing 7"),
+        "two categories of one name: told apart by their ids",
+        "thing 7, 2 times",
+    ),
+    "category name as a number": (
+        set_value("categories", 0, "name", 3),
+        "name of a category is a number: read as text",
+        "3",
+    ),
+    "class annotated and listed as absent (LVIS)": (
         set_value("images", 0, "neg_category_ids", [7]),
-        "annotated and listed as absent",
+        "category is annotated and listed as absent",
         "image 500: 7",
+    ),
+    "class of crowds alone": (
+        crowds_of_class(1003),
+        "class whose objects are all crowds, ignored or left out",
+        "thing 1003 (2 of 2)",
     ),
 }
 
@@ -280,6 +430,13 @@ BAD_FOR_A_CONFIG = {
         "there is nothing to train on",
     ),
 }
+
+
+def notes_of(content: dict, is_lvis: bool) -> list[Note]:
+    """The notes of a content; it must have no faults."""
+    judgement = judge(content, "lvis" if is_lvis else "coco")
+    assert judgement.faults == []
+    return judgement.notes
 
 
 def expected_faults(name: str, faults: list[Fault]) -> list[Fault]:

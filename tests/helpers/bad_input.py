@@ -7,29 +7,62 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bad_files import BAD, BAD_FOR_A_CONFIG, expected_faults, faults_of, good_content
+from bad_files import (
+    BAD,
+    BAD_FOR_A_CONFIG,
+    ODD,
+    expected_faults,
+    faults_of,
+    good_content,
+    notes_of,
+    set_first,
+)
 from bad_results import BAD_RESULTS, faults_of_results
 from paths import ROOT
 from toy_coco import write_toy_coco
 
-from lt_det.data.datasets.annotation_file import read_annotation_file
+from lt_det.data.datasets.judged_file import read_annotation_file
 from lt_det.data.inspection.file_faults import find_faults
 from lt_det.data.inspection.requirements import Needs
+from lt_det.data.judgement.judge import judge
 
 DOCUMENT = ROOT / "docs" / "bad-input.md"
-HEADER = """# Bad input, and what is said about it
+HEADER = """# Bad and odd input, and what is said about it
 
 <!-- Written by `python tests/helpers/bad_input.py`; a test compares. -->
 
-`python tools/inspect_dataset.py NAME --config-file CONFIG` searches an annotation file to its end
-and lists all faults at once, each with its number and up to three examples. "LVIS" marks what is
-asked of LVIS-format files only, "config" what depends on the config.
+One judgement (`lt_det/data/judgement/`) says what a COCO- or LVIS-format file means, and every
+tool takes it: `tools/inspect_dataset.py`, training, class statistics, both evaluators and
+`tools/evaluate.py`.
 
-Training does not search the file to its end. It leaves out objects without a valid polygon or with
-a box that has no area inside the picture, warns of their number once, and counts classes without
-them. A broken entry stops it before the first step, with the file's name; pictures and compressed
-RLE are read when their turn comes. The official evaluation reads the file by itself: to it, what
-training leaves out is ground truth still, and a mask that pycocotools cannot read is named.
+- A **fault** has no safe reading. Every tool refuses the file with the same list, before any
+  work.
+- A **note** was read in the one safe way there is. Every tool reads it so and says it once.
+
+An object *counts* if it is no crowd and not ignored, its box has an area inside the image, and
+its mask, if it has one, is valid. Training, statistics and evaluation count the same objects:
+what is left out is left out everywhere. So the numbers are those of the official API on the file
+**as it is judged**, which `python tools/inspect_dataset.py NAME --write FILE` writes. On the file
+as it is, the official API would count left-out objects as never found.
+
+`python tools/inspect_dataset.py NAME --config-file CONFIG` searches a file to its end and lists
+all faults at once, each with its number and up to three examples; without faults it lists the
+notes. "LVIS" marks what is asked of LVIS-format files only, "config" what depends on the config.
+
+`ignore`: in the LVIS format an ignored object is neither a miss nor a false positive, as in the
+LVIS API, and is not trained on. pycocotools does not read `ignore`, so in the COCO format it is a
+fault, unless `--ignore crowd` (in a config `DATASETS.IGNORE crowd`) says that such objects are
+crowds.
+
+Text files may be UTF-8 with or without a byte-order mark, UTF-16 or UTF-32 with one.
+
+## Faults
+"""
+ODD_HEADER = """
+## Notes
+
+| input | note | such as |
+| --- | --- | --- |
 """
 RESULTS_HEADER = """
 ## Results files
@@ -38,10 +71,11 @@ RESULTS_HEADER = """
 first.
 """
 
-# Files that cannot be searched: text, or None for no file.
+# Files that cannot be searched: text or bytes, or None for no file.
 UNREADABLE = {
     "missing file": None,
     "empty file": "",
+    "Latin-1 text": b'{"images": "\xe4"}',
     "truncated file": '{"images": [',
     "a list": "[]",
     "no section of images": '{"annotations": [], "categories": []}',
@@ -54,10 +88,11 @@ def document() -> str:
         folder = write_toy_coco(Path(root) / "set")
         faults = _table(("input", "fault", "such as"), _fault_rows(folder))
         unreadable = _table(("file", "message"), _unreadable_rows(Path(root)))
+        notes = "".join(f"| {' | '.join(row)} |\n" for row in _note_rows(folder))
         results = _table(("input", "fault", "such as"), _result_rows())
         text = (
             f"{HEADER}\n{faults}\nA file that cannot be searched:\n\n{unreadable}"
-            f"{RESULTS_HEADER}\n{results}"
+            f"{ODD_HEADER}{notes}{RESULTS_HEADER}\n{results}"
         )
         return text.replace(str(folder), "...").replace(root, "...")
 
@@ -78,6 +113,18 @@ def _fault_rows(folder: Path) -> Iterator[tuple[str, ...]]:
     yield "missing folder of pictures", *fault
 
 
+def _note_rows(folder: Path) -> Iterator[tuple[str, ...]]:
+    for name, (change, kind, _) in ODD.items():
+        content = good_content(folder)
+        change(content)
+        note = next(n for n in notes_of(content, is_lvis="LVIS" in name) if kind in n.kind)
+        yield name, note.kind, note.examples[0]
+    content = good_content(folder)
+    set_first("ignore", 1)(content)
+    for note in judge(content, "coco", ignore="crowd").notes:
+        yield "ignore 1 with --ignore crowd", note.kind, note.examples[0]
+
+
 def _result_rows() -> Iterator[tuple[str, ...]]:
     for name, (bad, *_) in BAD_RESULTS.items():
         (fault,) = faults_of_results(bad)
@@ -89,7 +136,7 @@ def _unreadable_rows(folder: Path) -> Iterator[tuple[str, str]]:
         path = folder / "annotations.json"
         path.unlink(missing_ok=True)
         if text is not None:
-            path.write_text(text)
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
         try:
             read_annotation_file(str(path))
         except (FileNotFoundError, ValueError) as error:

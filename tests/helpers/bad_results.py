@@ -3,7 +3,7 @@
 import numpy as np
 import pycocotools.mask as mask_utils
 
-from lt_det.data.inspection.fault import Fault
+from lt_det.data.judgement.fault import Fault
 from lt_det.evaluation.files.results_faults import find_result_faults
 
 # The ground truth: height and width of each picture, and the categories.
@@ -43,7 +43,7 @@ BAD_RESULTS = {
     "negative height": (entry(bbox=[3, 1, 1, -9]), "bbox has negative size", r"\[3, 1, 1, -9\]"),
     "mask of another size": (
         entry(segmentation=rle(6, 4)),
-        "RLE has another size than its picture",
+        "RLE has another size than its image",
         r"\[6, 4\] not \[4, 6\]",
     ),
     "polygons": (entry(segmentation=[[0, 0, 1, 0, 1, 1]]), "segmentation is no RLE", r"\[\[0"),

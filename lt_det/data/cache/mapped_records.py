@@ -156,7 +156,12 @@ class _JoinedRecords(_LazyRecords):
 class _CountingRecords(Sequence):
     def __init__(self, columns: RecordColumns, rows: np.ndarray | None):
         self._rows = range(columns.num) if rows is None else rows.tolist()
-        self._sizes = list(zip(columns.values("width"), columns.values("height"), strict=True))
+        keys = [key for key in ("width", "height", "file_name") if key in columns.keys]
+        # A record without a size needs its file to be looked at.
+        keys = keys[:2] if keys[:2] == ["width", "height"] else keys
+        parts = zip(*(columns.values(key) for key in keys), strict=True)
+        heads = [dict(zip(keys, values, strict=True)) for values in parts]
+        self._heads = heads or [{}] * columns.num
         self._first = columns.first_object.tolist()
         self._objects = columns.counted_objects
 
@@ -165,6 +170,5 @@ class _CountingRecords(Sequence):
 
     def __getitem__(self, index: int) -> dict:
         row = self._rows[index]
-        width, height = self._sizes[row]
         objects = self._objects[self._first[row] : self._first[row + 1]]
-        return {"width": width, "height": height, "annotations": objects}
+        return {**self._heads[row], "annotations": objects}

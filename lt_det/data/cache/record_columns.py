@@ -70,6 +70,7 @@ class RecordColumns:
         path: the file.
         info: what was written beside the records.
         num: N, number of records.
+        keys: of each record.
         first_object: (N + 1,) the first object of each record, and their number A.
         classes: of A objects.
         crowds: ``iscrowd`` of A objects; None where no object has it.
@@ -87,13 +88,13 @@ class RecordColumns:
         self._num_read = 0
         self.info = written["info"]
         self.num = written["num"]
-        self._keys = written["keys"]
+        self.keys = written["keys"]
         self._values = {
             key: Values(_part(columns, f"record.{key}"))
-            for key in self._keys
+            for key in self.keys
             if key != "annotations"
         }
-        if "annotations" in self._keys:
+        if "annotations" in self.keys:
             self.first_object = columns["first_object"]
             self.classes = Values(_part(columns, "category_id"))
             crowds = _part(columns, "iscrowd")
@@ -112,7 +113,7 @@ class RecordColumns:
             self._file.release()
         return {
             key: self._objects(row) if key == "annotations" else self._values[key][row]
-            for key in self._keys
+            for key in self.keys
         }
 
     def values(self, key: str) -> list:

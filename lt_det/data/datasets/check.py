@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from lt_det.data.datasets.annotation_file import contiguous_classes, read_annotation_file
+from lt_det.data.datasets.judged_file import judged_file
 from lt_det.data.datasets.known_names import near_matches
+from lt_det.data.datasets.standard_records import contiguous_classes
 
 __all__ = ["check_datasets", "check_same_classes", "class_difference"]
 
@@ -101,6 +102,7 @@ def _read_spellings(name: str) -> list[list[str]]:
     metadata = MetadataCatalog.get(name)
     if metadata.get("evaluator_type") not in ("coco", "lvis") or not metadata.get("json_file"):
         return []
-    content = read_annotation_file(metadata.json_file)
+    ignore = metadata.get("ignore", "fault")
+    content = judged_file(metadata.json_file, metadata.evaluator_type, ignore).content
     names = {category["id"]: category["name"] for category in content["categories"]}
-    return [[names[i] for i in contiguous_classes(content, metadata.json_file)]]
+    return [[names[i] for i in contiguous_classes(content)]]

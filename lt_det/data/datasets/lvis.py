@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import logging
 
-from lt_det.data.datasets.annotation_file import (
+from lt_det.data.datasets.annotation_file import register_annotation_file
+from lt_det.data.datasets.judged_file import judged_file
+from lt_det.data.datasets.standard_records import (
     announce_facts,
-    class_of,
     contiguous_classes,
-    naming_the_file,
-    read_annotation_file,
-    register_annotation_file,
     standard_records,
 )
+from lt_det.data.judgement.federated import FEDERATED_LISTS
 
 __all__ = ["FEDERATED_LISTS", "load_lvis_format", "register_lvis_format"]
 
 logger = logging.getLogger(__name__)
-# Category ids of an image that are verified to be absent, and that are not annotated exhaustively.
-FEDERATED_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
 
 
-def register_lvis_format(name: str, json_file: str, image_root: str, **metadata) -> None:
+def register_lvis_format(
+    name: str, json_file: str, image_root: str, *, ignore: str = "fault", **metadata
+) -> None:
     """Register an LVIS-format data set; nothing is read until it is used.
 
     Args:
         name: the data set's name in ``DATASETS.TRAIN`` or ``DATASETS.TEST``.
         json_file: annotation file.
         image_root: folder that ``file_name`` (or the end of ``coco_url``) is relative to.
+        ignore: as in :func:`lt_det.data.datasets.coco.register_coco_format`; without effect here,
+            for the LVIS format says what an ignored object is.
         metadata: more values for the data set's MetadataCatalog entry.
     """
-    register_annotation_file(name, json_file, image_root, "lvis", _read, metadata)
+    register_annotation_file(name, json_file, image_root, "lvis", _read, metadata, ignore)
 
 
 def load_lvis_format(
@@ -38,7 +39,8 @@ def load_lvis_format(
 ) -> list[dict]:
     """Load an LVIS-format annotation file into Detectron2's standard dicts.
 
-    Dropped, with a warning, is what :mod:`lt_det.data.datasets.instances` lists.
+    Ignored objects are left out. What the judgement of the file
+    (:mod:`lt_det.data.judgement.judge`) leaves out or reads otherwise is logged once.
 
     Args:
         json_file: annotation file.
@@ -51,24 +53,23 @@ def load_lvis_format(
 
     Raises:
         FileNotFoundError: if ``json_file`` is missing.
-        ValueError: if it is broken or an annotation refers to what does not exist.
+        ValueError: with a table of all its faults.
     """
-    records, facts = _read(json_file, image_root, dataset_name)
+    records, facts = _read(json_file, image_root, dataset_name, "fault")
     announce_facts(facts, json_file, dataset_name)
     return records
 
 
-def _read(json_file: str, image_root: str, dataset_name: str | None) -> tuple[list[dict], dict]:
-    content = read_annotation_file(json_file)
-    with naming_the_file(json_file, dataset_name):
-        records, facts = standard_records(
-            content, json_file, image_root, has_names=dataset_name is not None
-        )
-        id_map = contiguous_classes(content, json_file)
-        images = {image["id"]: image for image in content["images"]}
-        for record in records:
-            image = images[record["image_id"]]
-            for key in FEDERATED_LISTS:
-                record[key] = [class_of(c, id_map, image, json_file) for c in image.get(key, ())]
+def _read(
+    json_file: str, image_root: str, dataset_name: str | None, ignore: str
+) -> tuple[list[dict], dict]:
+    judgement = judged_file(json_file, "lvis", ignore)
+    records, facts = standard_records(judgement, json_file, image_root)
+    id_map = contiguous_classes(judgement.content)
+    images = {image["id"]: image for image in judgement.content["images"]}
+    for record in records:
+        image = images[record["image_id"]]
+        for key in FEDERATED_LISTS:
+            record[key] = [id_map[c] for c in image.get(key, ())]
     logger.info("Loaded %d images in the LVIS format from %s", len(records), json_file)
     return records, facts

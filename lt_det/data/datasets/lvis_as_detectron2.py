@@ -8,9 +8,8 @@ from collections import defaultdict
 
 from detectron2.data.datasets.lvis import load_lvis_json
 from detectron2.structures import BoxMode
-from detectron2.utils.file_io import PathManager
 
-from lt_det.utils.json_file import load_json
+from lt_det.data.datasets.judged_file import judged_file
 
 __all__ = ["read_lvis_as_detectron2"]
 
@@ -23,8 +22,11 @@ class _UnusualError(ValueError):
 
 def read_lvis_as_detectron2(
     json_file: str, image_root: str, dataset_name: str
-) -> tuple[list[dict], None]:
+) -> tuple[list[dict], dict]:
     """What ``detectron2.data.datasets.lvis.load_lvis_json`` returns, down to the types.
+
+    The file is judged first, as every other: ignored objects and those that are left out of the
+    judged file are missing.
 
     Args:
         json_file: annotation file, of the classes of LVIS v0.5 or v1.0.
@@ -32,28 +34,28 @@ def read_lvis_as_detectron2(
         dataset_name: as in Detectron2.
 
     Returns:
-        One dict an image, and nothing else to tell.
+        One dict an image, and the judgement's notes.
 
     Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: with a table of all its faults.
         AssertionError, KeyError, ...: what Detectron2's loader raises.
     """
+    judgement = judged_file(json_file, "lvis")
     try:
-        content = load_json(PathManager.get_local_path(json_file))
-        records = _records(content, image_root)
+        records = _records(judgement.content, image_root)
     except (_UnusualError, ValueError, KeyError, TypeError, AttributeError):
-        return load_lvis_json(json_file, image_root, dataset_name), None
+        return load_lvis_json(json_file, image_root, dataset_name), {"notes": judgement.notes}
     logger.info("Loaded %d images in the LVIS format from %s", len(records), json_file)
-    return records, None
+    return records, {"notes": judgement.notes}
 
 
 def _records(content: dict, image_root: str) -> list[dict]:
     annotations = defaultdict(list)
     for annotation in content["annotations"]:
-        annotations[annotation["image_id"]].append(annotation)
+        if not annotation.get("ignore"):
+            annotations[annotation["image_id"]].append(annotation)
     images = {image["id"]: image for image in content["images"]}
-    ids = {annotation["id"] for annotation in content["annotations"]}
-    if len(ids) < len(content["annotations"]) or not content["categories"]:
-        raise _UnusualError
     return [_record(images[i], annotations.get(i, ()), image_root) for i in sorted(images)]
 
 
@@ -72,7 +74,7 @@ def _record(image: dict, annotations: list[dict], image_root: str) -> dict:
 
 def _object(annotation: dict) -> dict:
     polygons = annotation["segmentation"]
-    if not polygons or any(len(p) % 2 or len(p) < 6 for p in polygons):
+    if not isinstance(polygons, list):
         raise _UnusualError
     return {
         "bbox": annotation["bbox"],

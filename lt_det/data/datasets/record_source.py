@@ -1,4 +1,4 @@
-"""What a registered data set's records are read from: lt_det's formats and Detectron2's LVIS sets.
+"""What a registered data set's records are read from: lt_det's formats, Detectron2's COCO and LVIS.
 
 ``DatasetCatalog.get`` returns a list of dicts, as Detectron2's functions and users expect, who may
 change them. lt_det's own loaders ask for :func:`dataset_records` instead, which are mapped from the
@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import coco as detectron2_coco
 from detectron2.data.datasets import lvis as detectron2_lvis
 
 from lt_det.data.cache.column_file import DamagedError
+from lt_det.data.datasets.judged_file import announce_notes
 from lt_det.data.datasets.lvis_as_detectron2 import read_lvis_as_detectron2
+from lt_det.data.datasets.standard_records import announce_facts, read_coco_records
 from lt_det.data.cache.record_cache import cached_records
 from lt_det.utils.code_digest import code_digest
 from lt_det.utils.garbage import no_garbage_collection
@@ -26,6 +29,11 @@ __all__ = ["RecordSource", "dataset_records"]
 
 # What reads records: the formats of DATASETS.REGISTER, and Detectron2's own.
 _READERS = ("lt_det.data.datasets.register", __name__)
+
+
+# The functions that Detectron2 registers, which have no names of their own.
+_LVIS = detectron2_lvis.__name__, "register_lvis_instances.<locals>.<lambda>"
+_COCO = detectron2_coco.__name__, "register_coco_instances.<locals>.<lambda>"
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,8 @@ class RecordSource:
 def dataset_records(name: str) -> Sequence[dict] | None:
     """The records of a registered data set, mapped from the cache.
 
-    Equal to ``DatasetCatalog.get(name)``, and to be read only: a change of one is lost.
+    Equal to ``DatasetCatalog.get(name)`` of a set without odd objects, and to be read only: a change
+    of one is lost. Keys may be in another order.
 
     Returns:
         None if there is no such data set, or its function is none that lt_det knows.
@@ -77,23 +86,37 @@ def dataset_records(name: str) -> Sequence[dict] | None:
 
 
 def _of_detectron2(name: str, function: Callable | None) -> RecordSource | None:
-    """The source of an LVIS set that Detectron2 registered."""
-    own = detectron2_lvis.__name__, "register_lvis_instances.<locals>.<lambda>"
+    """Give the source of a set that Detectron2's own functions registered."""
     # Not every callable has these names.
     found = tuple(getattr(function, key, None) for key in ("__module__", "__qualname__"))
-    if found != own or not MetadataCatalog.get(name).get("loaded_by_detectron2", False):
+    if found not in (_LVIS, _COCO):
         return None
     values = inspect.getclosurevars(function).nonlocals
     if not {"json_file", "image_root"} <= values.keys():
         return None
-    read = functools.partial(
-        read_lvis_as_detectron2, values["json_file"], values["image_root"], name
-    )
+    json_file, image_root = values["json_file"], values["image_root"]
+    if found == _COCO:
+        return _coco_source(name, json_file, image_root)
+    if not MetadataCatalog.get(name).get("loaded_by_detectron2", False):
+        return None
+    read = functools.partial(read_lvis_as_detectron2, json_file, image_root, name)
+
+    def announce(facts: dict) -> None:
+        # As Detectron2's loader does.
+        MetadataCatalog.get(name).set(**detectron2_lvis.get_lvis_instances_meta(name))
+        announce_notes(facts["notes"], json_file, name)
+
+    return RecordSource("detectron2", json_file, image_root, read, announce)
+
+
+def _coco_source(name: str, json_file: str, image_root: str) -> RecordSource | None:
+    """Give the source of a set of ``register_coco_instances``, which has no keypoints."""
+    if MetadataCatalog.get(name).get("keypoint_names") is not None:
+        return None
     return RecordSource(
-        "detectron2", values["json_file"], values["image_root"], read, lambda _: _set_classes(name)
+        "coco fault",
+        json_file,
+        image_root,
+        functools.partial(read_coco_records, json_file, image_root),
+        lambda facts: announce_facts(facts, json_file, name),
     )
-
-
-def _set_classes(name: str) -> None:
-    """As Detectron2's loader does."""
-    MetadataCatalog.get(name).set(**detectron2_lvis.get_lvis_instances_meta(name))

@@ -11,9 +11,9 @@ from detectron2.utils.file_io import PathManager
 from PIL import ExifTags, Image
 from tqdm import tqdm
 
-from lt_det.data.inspection.fault import Fault
 from lt_det.data.inspection.file_faults import picture_paths
 from lt_det.data.inspection.picture_files import is_picture_file
+from lt_det.data.judgement.fault import Fault
 
 __all__ = ["find_picture_faults"]
 

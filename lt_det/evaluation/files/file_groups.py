@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lt_det.class_stats import GROUP_NAMES, ClassStats
-from lt_det.data.datasets.annotation_file import (
-    announce_facts,
-    contiguous_classes,
-    naming_the_file,
-    read_annotation_file,
-    standard_records,
-)
-from lt_det.data.inspection.fault import Fault, refuse_faults
+from lt_det.data.datasets.judged_file import announce_notes, judged_file
+from lt_det.data.judgement.fault import Fault, refuse_faults
+from lt_det.data.judgement.judge import is_counted
 from lt_det.utils.json_file import load_json
 
 __all__ = ["read_groups", "training_stats"]
+
+logger = logging.getLogger(__name__)
 
 # They have a meaning of their own in the results' keys.
 _RESERVED = ("all", "boundary", "fixed", "pool")
@@ -61,32 +60,55 @@ def read_groups(path: str | os.PathLike, category_ids: Sequence[Any]) -> dict[st
     return {name: np.array([group == name for group in groups]) for name in names}
 
 
-def training_stats(path: str | os.PathLike, category_ids: Sequence[Any]) -> ClassStats:
+def training_stats(
+    path: str | os.PathLike, categories: Mapping[Any, str], ignore: str = "fault"
+) -> ClassStats:
     """Count the classes of a training set's annotation file, in COCO or LVIS format.
 
     Args:
-        path: annotation file; its pictures are not needed.
-        category_ids: category ids of the ground truth, in the order of the classes.
+        path: annotation file; its images are not needed.
+        categories: category id -> name of the ground truth.
+        ignore: what objects with ``ignore`` 1 are in the COCO format, "fault" or "crowd".
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is broken, has no annotations, or has other categories.
+        ValueError: if it has faults or no annotations, or if its categories differ in id or name.
     """
     path = os.fspath(path)
-    content = read_annotation_file(path)
-    with naming_the_file(path, None):
-        ids = list(contiguous_classes(content, path))
-        if ids != list(category_ids):
-            differing = sorted(set(ids) ^ set(category_ids), key=str)
-            raise ValueError(
-                f"{path} has other categories than the ground truth: only one of them has the ids "
-                f"{differing[:5]}. Give the training set of the evaluated classes."
-            )
-        if not content.get("annotations"):
-            raise ValueError(f"{path} has no annotations to count: it is no training set.")
-        records, facts = standard_records(content, path, "", has_names=False)
-    announce_facts(facts, path, None)
-    return ClassStats.from_dicts(records, len(ids))
+    judgement = judged_file(path, None, ignore)
+    content = judgement.content
+    _refuse_other_categories({c["id"]: c["name"] for c in content["categories"]}, categories, path)
+    if not content["annotations"]:
+        raise ValueError(f"{path} has no annotations to count: it is no training set.")
+    logger.info(f"'{path}' is read in the {judgement.data_format.upper()} format.")
+    announce_notes(judgement.notes, path)
+    class_of = {category_id: number for number, category_id in enumerate(sorted(categories))}
+    of_image = defaultdict(list)
+    for annotation in filter(is_counted, content["annotations"]):
+        class_id = class_of[annotation["category_id"]]
+        of_image[annotation["image_id"]].append({"category_id": class_id})
+    records = [{"annotations": of_image[image["id"]]} for image in content["images"]]
+    return ClassStats.from_dicts(records, len(categories))
+
+
+def _refuse_other_categories(
+    found: Mapping[Any, str], expected: Mapping[Any, str], path: str
+) -> None:
+    if found.keys() != expected.keys():
+        differing = sorted(found.keys() ^ expected.keys(), key=str)
+        raise ValueError(
+            f"{path} has other categories than the ground truth: only one of them has the ids "
+            f"{differing[:5]}. Give the training set of the evaluated classes."
+        )
+    differing = [i for i in sorted(expected) if found[i] != expected[i]]
+    if differing:
+        first = differing[0]
+        raise ValueError(
+            f"{path} has other categories than the ground truth: {len(differing)} of "
+            f"{len(expected)} ids have other names, first id {first!r}, which is "
+            f"{found[first]!r} there and {expected[first]!r} in the ground truth. Give the "
+            "training set of the evaluated classes."
+        )
 
 
 def _group_faults(group_of: Mapping[str, Any], ids: Sequence[str]) -> Iterator[Fault]:

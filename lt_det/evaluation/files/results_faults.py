@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from lt_det.data.inspection.fault import Fault, is_id, is_number
-from lt_det.data.inspection.object_faults import is_box, rle_faults
+from lt_det.data.judgement.boxes import is_box
+from lt_det.data.judgement.fault import Fault
+from lt_det.data.judgement.findings import Findings
+from lt_det.data.judgement.masks import judge_rle
+from lt_det.data.judgement.values import is_id, is_number, whole
 
 __all__ = ["find_result_faults", "object_keys"]
 
@@ -26,14 +29,15 @@ def _has(entry: Mapping, key: str) -> bool:
 
 def find_result_faults(
     entries: Sequence,
-    image_sizes: Mapping[Any, tuple[int, int]],
+    image_sizes: Mapping[Any, tuple[int, int] | None],
     category_ids: Collection[Any],
 ) -> Iterator[Fault]:
     """Search the entries of a results file.
 
     Args:
         entries: the parsed JSON list.
-        image_sizes: height, width of each image of the ground truth, by its id.
+        image_sizes: height, width of each image of the ground truth, by its id; None where the
+            file does not say.
         category_ids: category ids of the ground truth.
 
     Yields:
@@ -49,7 +53,7 @@ def find_result_faults(
             continue
         yield from _missing_faults(entry, given, name)
         for key, known in (("image_id", image_sizes), ("category_id", category_ids)):
-            if _has(entry, key) and not (is_id(entry[key]) and entry[key] in known):
+            if _has(entry, key) and not _is_known(entry[key], known):
                 expected = f"expected one of {len(known)}, such as {next(iter(known), None)!r}"
                 where = f"{name}: {entry[key]!r:.40} ({expected})"
                 yield Fault(f"{key} is not in the ground truth", where)
@@ -59,8 +63,13 @@ def find_result_faults(
             yield from _box_faults(entry["bbox"], name)
         if _has(entry, "segmentation"):
             image_id = entry.get("image_id")
-            size = image_sizes.get(image_id) if is_id(image_id) else None
+            size = image_sizes[image_id] if _is_known(image_id, image_sizes) else None
             yield from _mask_faults(entry["segmentation"], size, name)
+
+
+def _is_known(value: Any, known: Collection) -> bool:
+    """Whether a value is one of the ids; a whole decimal such as 7.0 is an integer."""
+    return (is_id(value) or whole(value) is not None) and value in known
 
 
 def _missing_faults(entry: Mapping, given: Sequence[str], name: str) -> Iterator[Fault]:
@@ -85,4 +94,6 @@ def _mask_faults(rle: Any, size: tuple[int, int] | None, name: str) -> Iterator[
         yield Fault("segmentation is no RLE of size and counts", f"{name}: {rle!r:.40}")
         return
     image = {} if size is None else {"height": size[0], "width": size[1]}
-    yield from rle_faults(rle, image, name)
+    findings = Findings()
+    judge_rle(rle, image, name, findings)
+    yield from findings.faults

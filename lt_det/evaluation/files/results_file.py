@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as mask_utils
 
-from lt_det.data.inspection.fault import refuse_faults
+from lt_det.data.judgement.fault import refuse_faults
+from lt_det.data.judgement.values import whole
 from lt_det.evaluation.files.results_faults import find_result_faults, object_keys
 from lt_det.evaluation.matching.detections import ImageDetections
 from lt_det.utils.json_file import load_json
@@ -28,18 +29,21 @@ logger = logging.getLogger(__name__)
 # Not every framework clips its boxes. More of them outside than this share are x1, y1, x2, y2.
 _MOST_OUTSIDE = 0.1
 _SLACK = 2.0
+_NO_SIZE = (0, 0)
+_ID_KEYS = ("image_id", "category_id")
 
 
 def read_results_file(
     path: str | os.PathLike,
-    image_sizes: Mapping[Any, tuple[int, int]],
+    image_sizes: Mapping[Any, tuple[int, int] | None],
     class_of: Mapping[Any, int],
 ) -> list[ImageDetections]:
     """Read and check a results file.
 
     Args:
         path: JSON list of detections. Numbers are kept as they are written, in float64.
-        image_sizes: height, width of each image of the ground truth, by its id.
+        image_sizes: height, width of each image of the ground truth, by its id; None where the
+            file does not say.
         class_of: category id -> contiguous class.
 
     Returns:
@@ -51,7 +55,7 @@ def read_results_file(
         ValueError: if it is no JSON list; or with a table of everything that is wrong with its
             entries (see `find_result_faults`).
     """
-    entries = _load_entries(path)
+    entries = _with_whole_ids(_load_entries(path), path)
     refuse_faults(find_result_faults(entries, image_sizes, class_of), path)
     given = object_keys(entries)
     of_image = defaultdict(list)
@@ -85,9 +89,26 @@ def _load_entries(path: str | os.PathLike) -> list:
     return entries
 
 
+def _with_whole_ids(entries: list, path: str | os.PathLike) -> list:
+    """Read ids that are whole decimals, such as 1.0, as integers: as in annotation files."""
+    odd = [
+        isinstance(e, dict) and any(isinstance(e.get(key), float) for key in _ID_KEYS)
+        for e in entries
+    ]
+    if not any(odd):
+        return entries
+    logger.warning(f"'{path}': ids of {sum(odd)} entries are decimals: whole ones are integers.")
+    return [_with_ids(e) if is_odd else e for e, is_odd in zip(entries, odd, strict=True)]
+
+
+def _with_ids(entry: dict) -> dict:
+    read = {key: whole(entry[key]) for key in _ID_KEYS if isinstance(entry.get(key), float)}
+    return entry | {key: value for key, value in read.items() if value is not None}
+
+
 def _columns(
     image_id: Any,
-    size: tuple[int, int],
+    size: tuple[int, int] | None,
     entries: Sequence[Mapping],
     given: Sequence[str],
     class_of: Mapping[Any, int],
@@ -97,9 +118,10 @@ def _columns(
         boxes = np.array([e["bbox"] for e in entries], dtype=np.float64).reshape(-1, 4)
     if "segmentation" in given:
         rles = [_compressed(e["segmentation"]) for e in entries]
+        size = size or next((tuple(e["segmentation"]["size"]) for e in entries), None)
     return ImageDetections(
         image_id,
-        size,
+        size or _NO_SIZE,
         np.array([class_of[e["category_id"]] for e in entries], dtype=np.int32),
         np.array([e["score"] for e in entries], dtype=np.float64),
         boxes,
@@ -115,13 +137,13 @@ def _compressed(rle: Mapping) -> bytes:
 
 def _warn_of_corners(detections: Sequence[ImageDetections], path: str | os.PathLike) -> None:
     outside = total = 0
-    for d in detections:
+    for d in (d for d in detections if d.image_size != _NO_SIZE):
         height, width = d.image_size
         ends = d.boxes[:, :2] + d.boxes[:, 2:]
         outside += np.count_nonzero((ends > np.array([width, height]) + _SLACK).any(axis=1))
         total += len(ends)
     if outside > _MOST_OUTSIDE * total:
         logger.warning(
-            f"'{path}': {outside} of {total} boxes end outside of their picture. Boxes must be x, "
-            "y, width, height in pixels of the original picture, not x1, y1, x2, y2."
+            f"'{path}': {outside} of {total} boxes end outside of their image. Boxes must be x, "
+            "y, width, height in pixels of the original image, not x1, y1, x2, y2."
         )

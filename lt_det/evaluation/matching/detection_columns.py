@@ -11,6 +11,7 @@ import numpy as np
 import pycocotools.mask as mask_utils
 
 from lt_det.evaluation.matching.detections import COLUMNS, ImageDetections
+from lt_det.evaluation.matching.ids import id_array
 
 __all__ = ["DetectionColumns"]
 
@@ -52,8 +53,9 @@ class DetectionColumns:
         """
         counts = [len(d.scores) for d in detections]
         found = [d for d in detections if len(d.scores)] or list(detections)
-        ids = np.full(max(category_of, default=-1) + 1, -1, dtype=np.int64)
-        ids[list(category_of)] = list(category_of.values())
+        known = id_array(list(category_of.values()))
+        ids = np.zeros(max(category_of, default=-1) + 1, dtype=known.dtype)
+        ids[list(category_of)] = known
         has_boxes = all(d.boxes is not None for d in found)
         has_rles = all(d.rles is not None for d in found)
         return cls(

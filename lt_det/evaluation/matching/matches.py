@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from lt_det.evaluation.matching.ids import id_array
+
 
 @dataclass(frozen=True)
 class Matches:
@@ -96,8 +98,8 @@ class Matches:
         gt_count = np.array([np.sum(g == 0) for g in gt_ignored], np.int32)
         has_gt = gt_count > 0
         return cls(
-            image_ids=np.asarray(image_ids, dtype=np.int64),
-            category_ids=np.asarray(category_ids, dtype=np.int64),
+            image_ids=id_array(image_ids),
+            category_ids=id_array(category_ids),
             image_index=np.repeat(image_index, num_dets),
             class_index=np.repeat(class_index, num_dets),
             score=np.concatenate([[], *scores]),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lt_det.evaluation.matching.detection_columns import DetectionColumns
+from lt_det.evaluation.matching.ids import id_array
 
 __all__ = ["MAX_AREA", "Truth"]
 
@@ -49,8 +50,8 @@ class Truth(abc.ABC):
     ):
         self._to_rle = to_rle
         self.dataset = ground_truth.dataset
-        self.image_ids = np.array(sorted(ground_truth.imgs), dtype=np.int64)
-        self.category_ids = np.array(sorted(ground_truth.cats), dtype=np.int64)
+        self.image_ids = id_array(sorted(ground_truth.imgs))
+        self.category_ids = id_array(sorted(ground_truth.cats))
         self.annotations = annotations
         self.pairs = self.pairs_of(
             [a["image_id"] for a in annotations], [a["category_id"] for a in annotations]
@@ -88,13 +89,13 @@ class Truth(abc.ABC):
 
     def pairs_of(self, image_ids: Sequence[int], category_ids: Sequence[int]) -> np.ndarray:
         """Pairs of known images and categories [N], int64."""
-        images = np.searchsorted(self.image_ids, np.asarray(image_ids, dtype=np.int64))
-        classes = np.searchsorted(self.category_ids, np.asarray(category_ids, dtype=np.int64))
+        images = np.searchsorted(self.image_ids, id_array(image_ids))
+        classes = np.searchsorted(self.category_ids, id_array(category_ids))
         return classes.astype(np.int64) * len(self.image_ids) + images
 
     def pairs_of_columns(self, columns: DetectionColumns) -> np.ndarray:
         """Pairs of detections [N], int64."""
-        images = np.searchsorted(self.image_ids, np.asarray(columns.image_ids, dtype=np.int64))
+        images = np.searchsorted(self.image_ids, id_array(columns.image_ids))
         classes = np.searchsorted(self.category_ids, columns.category_ids)
         return classes * np.int64(len(self.image_ids)) + images[columns.image_index]
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pycocotools.mask as mask_utils
 
-from lt_det.data.datasets.rle import run_lengths
+from lt_det.data.judgement.rle import run_lengths
 from lt_det.evaluation.matching.overlaps import Overlaps
 from lt_det.evaluation.matching.sides import Sides
 

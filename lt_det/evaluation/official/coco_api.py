@@ -1,4 +1,4 @@
-"""pycocotools' evaluation, quiet, with a reader that says what is wrong with a file."""
+"""pycocotools' evaluation, quiet, on a file that is judged first."""
 
 import contextlib
 import io
@@ -8,36 +8,27 @@ from typing import Any
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from lt_det.evaluation.official.ground_truth import check_ground_truth, read_ground_truth
+from lt_det.data.judgement.judge import Judgement
+from lt_det.evaluation.official.ground_truth import dataset_of
 
 __all__ = ["COCOGroundTruth", "run_coco_eval"]
 
-_REQUIRED = {
-    "images": ("id", "height", "width"),
-    "categories": ("id", "name"),
-    "annotations": ("id", "image_id", "category_id", "bbox"),
-}
-
 
 class COCOGroundTruth(COCO):
-    """`pycocotools.coco.COCO` that checks and completes its file.
-
-    A missing ``area`` is the mask's (the box's without a mask), a missing ``iscrowd`` is 0, and
-    annotation ids, which pycocotools wants to be at least 1, are counted anew where one is not.
+    """`pycocotools.coco.COCO` of a judged file.
 
     Args:
-        annotation_path: a COCO-format JSON; one without annotations lists a test set's images.
+        annotation_path: a COCO-format JSON, or its `Judgement` without faults; one without
+            annotations lists a test set's images.
 
     Raises:
         FileNotFoundError: if the file does not exist.
-        ValueError: if the file is not COCO-format JSON.
+        ValueError: if the file is not JSON, or with a table of all its faults.
     """
 
-    def __init__(self, annotation_path: str | os.PathLike):
+    def __init__(self, annotation_path: str | os.PathLike | Judgement):
         super().__init__()
-        self.dataset = read_ground_truth(annotation_path)
-        check_ground_truth(self.dataset, _REQUIRED, annotation_path)
-        self._complete()
+        self.dataset = dataset_of(annotation_path, "coco")
         with contextlib.redirect_stdout(io.StringIO()):
             self.createIndex()
 
@@ -49,18 +40,6 @@ class COCOGroundTruth(COCO):
     def has_annotations(self) -> bool:
         """False for a file that only lists its images."""
         return len(self.dataset["annotations"]) > 0
-
-    def _complete(self) -> None:
-        annotations = self.dataset["annotations"]
-        sizes = {image["id"]: image for image in self.dataset["images"]}
-        # An unmatched detection is marked by ground truth 0.
-        renumber = any(annotation["id"] < 1 for annotation in annotations)
-        for number, annotation in enumerate(annotations, start=1):
-            annotation.setdefault("iscrowd", 0)
-            if renumber:
-                annotation["id"] = number
-            if "area" not in annotation:
-                annotation["area"] = _area(annotation, sizes[annotation["image_id"]])
 
 
 def run_coco_eval(
@@ -94,11 +73,3 @@ def _results(ground_truth: COCOGroundTruth, detections: list[dict[str, Any]]) ->
     nothing.dataset = {**ground_truth.dataset, "annotations": []}
     nothing.createIndex()
     return nothing
-
-
-def _area(annotation: dict[str, Any], image: dict[str, Any]) -> float:
-    if not annotation.get("segmentation"):
-        return float(annotation["bbox"][2] * annotation["bbox"][3])
-    sized = COCO()
-    sized.imgs = {image["id"]: image}
-    return float(sized.annToMask({**annotation, "image_id": image["id"]}).sum())

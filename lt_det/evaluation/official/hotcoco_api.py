@@ -31,11 +31,19 @@ _LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
 _NUM_AREAS = 4
 # Below every area range, so that the object is ignored in all of them.
 _IGNORED_AREA = -1.0
+_LARGEST_EXACT = 2**53
 _ANY_MASK = {"size": [1, 1], "counts": b"01"}
 
 
 class HotcocoRefusalError(ValueError):
     """Ground truth that the LVIS API takes and hotcoco does not, such as ids below 0."""
+
+
+def _refuse_ids(truth: FederatedTruth) -> None:
+    """Refuse ids that are text, or that float64 does not hold exactly."""
+    for ids in (truth.image_ids, truth.category_ids):
+        if ids.dtype.kind != "i" or (len(ids) and max(-ids[0], ids[-1]) > _LARGEST_EXACT):
+            raise HotcocoRefusalError("hotcoco takes no ids that are text or beyond 2^53")
 
 
 @no_garbage_collection()
@@ -57,6 +65,7 @@ def run_hotcoco_eval(
         HotcocoRefusalError: if hotcoco does not take the ground truth.
     """
     truth = FederatedTruth(ground_truth)
+    _refuse_ids(truth)
     detections, areas = truth.evaluated(detections, task, max_dets_per_image)
     evaluation = evaluate_arrays(truth, detections, areas, task)
     sides = Sides.of(truth, detections, areas, task)
@@ -120,7 +129,8 @@ def _ground_truth(truth: FederatedTruth, classes: np.ndarray, task: str) -> Any:
 
     category_ids = set(truth.category_ids[classes].tolist())
     images = [
-        {key: image[key] for key in ("id", "height", "width")}
+        # A file of boxes may leave out the sizes.
+        {"id": image["id"], "height": image.get("height", 1), "width": image.get("width", 1)}
         | {key: [c for c in image[key] if c in category_ids] for key in _LISTS}
         for image in truth.dataset["images"]
     ]

@@ -1,7 +1,7 @@
 """The official LVIS API (package ``lvis`` 0.5.3), made to run with today's NumPy.
 
 Three repairs, none of which changes a number: ``np.float`` inside ``lvis.eval``'s own namespace
-(NumPy itself stays as it is), a ground-truth reader that says what is wrong with a file, and an
+(NumPy itself stays as it is), a ground truth that is judged first, and an
 evaluation without a single detection, on which `LVISResults` crashes.
 """
 
@@ -12,21 +12,9 @@ import lvis.eval
 import numpy as np
 from lvis import LVIS, LVISEval, LVISResults
 
-from lt_det.evaluation.official.ground_truth import (
-    check_entries,
-    check_ground_truth,
-    read_ground_truth,
-)
+from lt_det.evaluation.official.ground_truth import dataset_of
 
 __all__ = ["LVISGroundTruth", "run_lvis_eval"]
-
-_FREQUENCIES = ("r", "c", "f")
-_REQUIRED = {
-    "images": ("id", "height", "width"),
-    "categories": ("id", "name", "frequency"),
-    "annotations": ("id", "image_id", "category_id", "area", "bbox"),
-}
-_FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")
 
 
 def _restore_np_float() -> None:
@@ -41,22 +29,19 @@ _restore_np_float()
 
 
 class LVISGroundTruth(LVIS):
-    """`lvis.LVIS` that checks its file.
+    """`lvis.LVIS` of a judged file.
 
     Args:
-        annotation_path: an LVIS-format JSON. A file without annotations, such as test-dev, is
-            accepted; see `has_annotations`.
+        annotation_path: an LVIS-format JSON, or its `Judgement` without faults. A file without
+            annotations, such as test-dev, is accepted; see `has_annotations`.
 
     Raises:
         FileNotFoundError: if the file does not exist.
-        ValueError: if the file is not LVIS-format JSON.
+        ValueError: if the file is not JSON, or with a table of all its faults.
     """
 
-    def _load_json(self, path: str) -> dict[str, Any]:
-        dataset = read_ground_truth(path)
-        check_ground_truth(dataset, _REQUIRED, path)
-        _check_lvis(dataset, path)
-        return dataset
+    def _load_json(self, path: Any) -> dict[str, Any]:
+        return dataset_of(path, "lvis")
 
     @property
     def has_annotations(self) -> bool:
@@ -96,21 +81,3 @@ def run_lvis_eval(
     lvis_eval.evaluate()
     lvis_eval.accumulate()
     return lvis_eval
-
-
-def _check_lvis(dataset: dict[str, Any], path: str) -> None:
-    """What the LVIS format has beyond COCO's, and what its API takes for granted."""
-    for category in dataset["categories"]:
-        if category["frequency"] not in _FREQUENCIES:
-            raise ValueError(
-                f"'{path}': category {category['id']} has frequency "
-                f"{category['frequency']!r}, expected one of {_FREQUENCIES}."
-            )
-    if dataset["annotations"]:
-        check_entries(dataset["images"], _FEDERATED, "images", path)
-    for annotation in dataset["annotations"]:
-        # The API marks "unmatched" by id 0, so a ground truth of that id could never be found.
-        if annotation["id"] < 1:
-            raise ValueError(
-                f"'{path}': annotation id {annotation['id']}; the LVIS API needs ids of 1 or more."
-            )

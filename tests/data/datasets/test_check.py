@@ -32,6 +32,13 @@ def register(folder):
     def _register(name, change=lambda categories: None, how=register_coco_format):
         content = json.loads((folder / "annotations.json").read_text())
         change(content["categories"])
+        ids = {category["id"] for category in content["categories"]}
+        content["annotations"] = [a for a in content["annotations"] if a["category_id"] in ids]
+        for category in content["categories"]:
+            category.setdefault("frequency", "f")
+        if how is register_lvis_format:
+            for image in content["images"]:
+                image |= {"neg_category_ids": [], "not_exhaustive_category_ids": []}
         path = folder / f"{name}.json"
         path.write_text(json.dumps(content))
         args = (str(path), str(folder / "images"))
@@ -147,11 +154,11 @@ def test_a_file_is_read_only_where_the_classes_are_unknown(register, cfg, monkey
     cfg.DATASETS.TRAIN = (register(TRAIN),)
     cfg.DATASETS.TEST = (register("lt_det_check_val"),)
     reads = []
-    read = lt_det.data.datasets.check.read_annotation_file
+    read = lt_det.data.datasets.check.judged_file
     monkeypatch.setattr(
         lt_det.data.datasets.check,
-        "read_annotation_file",
-        lambda path: [reads.append(path), read(path)][1],
+        "judged_file",
+        lambda path, *args: [reads.append(path), read(path, *args)][1],
     )
     check_same_classes(cfg)  # nothing is known of the training set
     assert reads == []

@@ -16,9 +16,13 @@ from pycocotools import mask as mask_api
 
 from lt_det.data.datasets.lvis import load_lvis_format, register_lvis_format
 
+NO_LISTS = {"neg_category_ids": [], "not_exhaustive_category_ids": []}
 MINIMAL = {
-    "images": [{"id": 9, "file_name": "a.png", "height": 10, "width": 20}],
-    "categories": [{"id": 30, "name": "dog"}, {"id": 4, "name": "cat"}],
+    "images": [{"id": 9, "file_name": "a.png", "height": 10, "width": 20, **NO_LISTS}],
+    "categories": [
+        {"id": 30, "name": "dog", "frequency": "f"},
+        {"id": 4, "name": "cat", "frequency": "r"},
+    ],
     "annotations": [
         {
             "id": 1,
@@ -118,7 +122,7 @@ def test_a_test_set_has_no_annotations(tmp_path):
 
 def test_coco_url_names_the_file_of_lvis_v1(tmp_path):
     url = "http://images.cocodataset.org/val2017/000000397133.jpg"
-    image = {"id": 9, "coco_url": url, "height": 10, "width": 20}
+    image = {"id": 9, "coco_url": url, "height": 10, "width": 20, **NO_LISTS}
     (record,) = load_lvis_format(write(tmp_path, images=[image]), "coco")
     assert record["file_name"] == os.path.join("coco", "val2017", "000000397133.jpg")
 
@@ -128,11 +132,24 @@ def test_coco_url_names_the_file_of_lvis_v1(tmp_path):
     [
         ({"categories": None}, r"set\.json.*categories"),
         ({"images": None}, r"set\.json.*images"),
-        ({"images": [{"id": 8, "file_name": "a", "height": 1, "width": 1}]}, r"image ids \[9\]"),
-        ({"images": [{"id": 9, "height": 1, "width": 1}]}, "image 9 .*file_name nor coco_url"),
-        ({"categories": [{"id": 4, "name": "cat"}]}, "image 9 refers to category 30"),
-        ({"categories": 2 * MINIMAL["categories"]}, r"\[4, 30\] .*'categories'"),
-        ({"images": 2 * MINIMAL["images"]}, r"\[9\] .*'images'"),
+        (
+            {"images": [{"id": 8, "file_name": "a", "height": 1, "width": 1, **NO_LISTS}]},
+            "image_id is not in the file (?s:.*)annotation 1: 9",
+        ),
+        (
+            {"images": [{"id": 9, "height": 10, "width": 20, **NO_LISTS}]},
+            "(?s:.*)file_name nor coco_url(?s:.*)image 9",
+        ),
+        (
+            {"images": [{"id": 9, "file_name": "a", "height": 10, "width": 20}]},
+            "(?s:.*)image lacks neg_category_ids(?s:.*)--format coco(?s:.*)image 9",
+        ),
+        (
+            {"categories": [{"id": 4, "name": "cat", "frequency": "r"}]},
+            "category_id is not in the file (?s:.*)annotation 1: 30",
+        ),
+        ({"categories": 2 * MINIMAL["categories"]}, "once in categories (?s:.*)30, 2 times; 4, 2"),
+        ({"images": 2 * MINIMAL["images"]}, "once in images (?s:.*)9, 2 times"),
     ],
 )
 def test_bad_content_is_named(tmp_path, changes, message):
@@ -143,7 +160,7 @@ def test_bad_content_is_named(tmp_path, changes, message):
 @pytest.mark.parametrize("field", ["neg_category_ids", "not_exhaustive_category_ids"])
 def test_federated_lists_are_checked_too(tmp_path, field):
     image = {**MINIMAL["images"][0], field: [5]}
-    with pytest.raises(ValueError, match="image 9 refers to category 5"):
+    with pytest.raises(ValueError, match=f"{field} names no category (?s:.*)image 9: 5"):
         load_lvis_format(write(tmp_path, images=[image]), "")
 
 

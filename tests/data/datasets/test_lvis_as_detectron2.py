@@ -1,4 +1,4 @@
-"""The records are those of Detectron2's loader, by `repr`; so are its errors."""
+"""The records are those of Detectron2's loader, by `repr`, of files without a fault."""
 
 import copy
 import json
@@ -17,7 +17,7 @@ POLYGON = [1, 1.0, 2.5, 1, 2, 3]
 
 def assert_same(path, name):
     records, facts = read_lvis_as_detectron2(str(path), "root/", name)
-    assert facts is None
+    assert facts == {"notes": []}
     expected = load_lvis_json(str(path), "root/", name)
     assert repr(records) == repr(expected)
     return expected
@@ -37,13 +37,14 @@ def test_a_file_of_the_shape_of_v1(tmp_path):
 @pytest.fixture
 def content():
     images = [
-        {"id": i, "coco_url": f"http://x/train2017/{i}.jpg", "height": 9, "width": 8.5}
+        {"id": i, "coco_url": f"http://x/train2017/{i}.jpg", "height": 9, "width": 8}
         for i in (7, 3, 5)
     ]
-    images[0] |= {"neg_category_ids": [4], "not_exhaustive_category_ids": [1, 2]}
+    for image in images:
+        image |= {"neg_category_ids": [4], "not_exhaustive_category_ids": [1, 2]}
     annotations = [
         {
-            "id": i,
+            "id": i + 1,
             "image_id": image_id,
             "category_id": i + 1,
             "bbox": [0, 1.5, 2.0, 3],
@@ -51,7 +52,8 @@ def content():
         }
         for i, image_id in enumerate((5, 7, 5))
     ]
-    return {"images": images, "annotations": annotations, "categories": [{"id": 1}]}
+    categories = [{"id": i, "name": f"c{i}", "frequency": "r"} for i in (1, 2, 3, 4, 1203)]
+    return {"images": images, "annotations": annotations, "categories": categories}
 
 
 def changed(content, section, number, **values):
@@ -64,18 +66,37 @@ def changed(content, section, number, **values):
     ("section", "values"),
     [
         ("images", {}),
-        ("images", {"id": 3}),  # twice: the later one counts
-        ("images", {"id": 99}),  # whose annotations are nobody's then
+        ("images", {"id": 99999}),
         ("annotations", {"segmentation": [POLYGON, POLYGON * 2]}),
-        ("annotations", {"category_id": 1204}),
-        ("annotations", {"bbox": "none"}),
-        ("annotations", {"image_id": 1000}),
+        ("annotations", {"category_id": 1203}),
+        ("annotations", {"area": 7}),
     ],
 )
 def test_unusual_files_are_read_alike(tmp_path, content, section, values):
     path = tmp_path / "set.json"
+    if values.get("id"):
+        content["annotations"][1]["image_id"] = values["id"]
     path.write_text(json.dumps(changed(content, section, 0, **values)))
     assert_same(path, "lvis_v1_train")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"bbox": [0, 0, 0, 5]},
+        {"bbox": [9, 1, 2, 2]},
+        {"segmentation": [[1, 2, 3, 4]]},
+        {"ignore": 1},
+        {"iscrowd": 1},
+    ],
+)
+def test_objects_that_do_not_count_are_left_out(tmp_path, content, values):
+    path = tmp_path / "set.json"
+    path.write_text(json.dumps(changed(content, "annotations", 0, **values)))
+    records, facts = read_lvis_as_detectron2(str(path), "root/", "lvis_v1_train")
+    # Image 5 has annotations 1 and 3.
+    assert [[o["category_id"] for o in r["annotations"]] for r in records] == [[], [2], [1]]
+    assert facts["notes"]
 
 
 @pytest.mark.parametrize(
@@ -83,15 +104,11 @@ def test_unusual_files_are_read_alike(tmp_path, content, section, values):
     [
         ("images", {"coco_url": 1}),
         ("images", {"coco_url": "no folder"}),
-        ("annotations", {"id": 1}),
         ("annotations", {"segmentation": []}),
-        ("annotations", {"segmentation": [[1, 2, 3, 4]]}),
-        ("annotations", {"segmentation": {"size": [2, 2], "counts": [4]}}),
-        ("annotations", {"category_id": "1"}),
-        ("annotations", {"bbox": None, "image_id": [1]}),
+        ("annotations", {"segmentation": {"size": [9, 8], "counts": [72]}}),
     ],
 )
-def test_errors_are_detectron2s(tmp_path, content, section, values):
+def test_what_detectron2_alone_refuses_is_its_error(tmp_path, content, section, values):
     path = tmp_path / "set.json"
     path.write_text(json.dumps(changed(content, section, 0, **values)))
     errors = []
@@ -102,9 +119,26 @@ def test_errors_are_detectron2s(tmp_path, content, section, values):
     assert errors[0] == errors[1]
 
 
-@pytest.mark.parametrize("section", ["images", "annotations", "categories"])
-def test_a_missing_section_is_detectron2s_error(tmp_path, content, section):
+@pytest.mark.parametrize(
+    ("section", "values", "kind"),
+    [
+        ("images", {"id": 3}, "id occurs more than once in images"),
+        ("annotations", {"id": 2}, "id occurs more than once in annotations"),
+        ("annotations", {"category_id": "1"}, "category_id is not in the file"),
+        ("annotations", {"image_id": 1000}, "image_id is not in the file"),
+        ("annotations", {"bbox": "none"}, "bbox is no list of four finite numbers"),
+    ],
+)
+def test_faults_are_those_of_every_other_file(tmp_path, content, section, values, kind):
+    path = tmp_path / "set.json"
+    path.write_text(json.dumps(changed(content, section, 0, **values)))
+    with pytest.raises(ValueError, match=rf"set\.json has (?s:.*){kind}"):
+        read_lvis_as_detectron2(str(path), "root/", "lvis_v1_train")
+
+
+@pytest.mark.parametrize("section", ["images", "categories"])
+def test_a_missing_section_is_named(tmp_path, content, section):
     path = tmp_path / "set.json"
     path.write_text(json.dumps({key: v for key, v in content.items() if key != section}))
-    with pytest.raises(KeyError, match=section):
+    with pytest.raises(ValueError, match=rf"it lacks \['{section}'\]"):
         read_lvis_as_detectron2(str(path), "root/", "lvis_v1_train")

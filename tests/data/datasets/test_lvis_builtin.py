@@ -108,6 +108,8 @@ def register(tmp_path):
                     "coco_url": f"http://images.cocodataset.org/{path}",
                     "height": 64,
                     "width": 64,
+                    "neg_category_ids": [],
+                    "not_exhaustive_category_ids": [],
                 }
             )
             (tmp_path / path).parent.mkdir(exist_ok=True)

@@ -13,6 +13,7 @@ from toy_coco import write_toy_coco
 from lt_det.data.cache.mapped_records import are_mapped
 from lt_det.data.datasets.coco import register_coco_format
 from lt_det.data.datasets.usable_records import usable_records
+from lt_det.data.statistics import compute_class_stats
 from lt_det.data.loaders import build_meta_loader, build_test_loader, build_train_loader
 from lt_det.data.statistics import class_stats_from_config
 from lt_det.data.datasets.training_sets import training_dicts
@@ -58,11 +59,42 @@ def test_a_set_without_objects_is_named(toy_coco):
         usable_records(toy_coco, filter_empty=True)
 
 
+def test_a_set_of_crowds_alone_is_named(toy_coco):
+    path = Path(MetadataCatalog.get(toy_coco).json_file)
+    content = json.loads(path.read_text())
+    for annotation in content["annotations"]:
+        annotation["iscrowd"] = 1
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="no picture with an object to train on: all 19 objects"):
+        usable_records(toy_coco, filter_empty=True)
+
+
+@pytest.mark.parametrize("crowd", [None, False, 0.0, "0"])
+def test_crowds_of_a_users_own_function_are_plain(toy_coco, crowd, caplog):
+    """Detectron2's mapper leaves out what is not equal to 0; statistics count what is not true."""
+    records = DatasetCatalog.get(toy_coco)
+    for record in records:
+        for annotation in record["annotations"]:
+            if annotation["category_id"] == 2:
+                annotation["iscrowd"] = crowd
+    name = "lt_det_test_own_function"
+    DatasetCatalog.register(name, lambda: records)
+    try:
+        found = usable_records(name, filter_empty=True)
+        assert compute_class_stats(name, 3).instance_count[2] == 2
+    finally:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.pop(name, None)
+    objects = [a for r in found for a in r["annotations"] if a["category_id"] == 2]
+    assert [(type(a["iscrowd"]), a["iscrowd"]) for a in objects] == [(int, 0)] * 2
+    assert "iscrowd is " in caplog.text
+
+
 def test_a_set_without_pictures_is_named(toy_coco):
     path = Path(MetadataCatalog.get(toy_coco).json_file)
     path.write_text('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}]}')
     for _ in range(2):
-        with pytest.raises(ValueError, match=f"'{NAME}' has no picture$"):
+        with pytest.raises(ValueError, match="no images"):
             usable_records(toy_coco, filter_empty=True)
 
 

@@ -1,16 +1,15 @@
-"""One fault of a data file, a table of many, and what counts as a number or an id."""
+"""Describe what is wrong with a data file, and list many faults in one table."""
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tabulate import tabulate
 
-__all__ = ["Fault", "format_faults", "is_id", "is_number", "is_positive", "refuse_faults"]
+__all__ = ["Fault", "format_faults", "refuse_faults"]
 
 _NUM_EXAMPLES = 3
 
@@ -51,18 +50,3 @@ def refuse_faults(faults: Iterable[Fault], path: str | os.PathLike) -> None:
             f"{path} has {len(faults)} fault{'s' if len(faults) > 1 else ''}:\n\n"
             f"{format_faults(faults)}"
         )
-
-
-def is_id(value: Any) -> bool:
-    """Whether a value can be an id: an integer, or text."""
-    return isinstance(value, (int, str)) and not isinstance(value, bool)
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def is_positive(value: Any) -> bool:
-    """Whether a value is a finite number above 0."""
-    return is_number(value) and value > 0

@@ -1,0 +1,1 @@
+"""Decide what a COCO- or LVIS-format annotation file means, once for every tool."""
