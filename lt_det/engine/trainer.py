@@ -36,7 +36,7 @@ from lt_det.engine.freeze import FrozenModulesInEval, FrozenProposals, freeze_pa
 from lt_det.engine.gradient_ratio import GradientRatio
 from lt_det.evaluation.evaluators import EVALUATORS
 from lt_det.evaluation.metric_options import MetricOptions
-from lt_det.modeling.find_predictors import box_predictors, read_verified_lists
+from lt_det.modeling.find_predictors import box_predictors, read_known_negatives
 
 __all__ = ["LTTrainer", "initialize_from_weights"]
 
@@ -179,7 +179,7 @@ class LTTrainer(DefaultTrainer):
         check_device(cfg)
         model = super().build_model(cfg)
         check_box_predictors(cfg, model)
-        read_verified_lists(model)
+        read_known_negatives(model)
         return model
 
     @classmethod

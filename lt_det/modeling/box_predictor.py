@@ -15,6 +15,7 @@ from detectron2.structures import Instances
 from torch import nn
 
 from lt_det.losses import BoxClsLoss
+from lt_det.losses.weighted_rows import mean_over_rows
 from lt_det.modeling.accuracy import log_accuracy
 from lt_det.modeling.build import (
     available_class_stats,
@@ -26,7 +27,7 @@ from lt_det.modeling.build import (
 from lt_det.modeling.calibrations.base import BoxCalibration, build_calibration
 from lt_det.modeling.classifiers.base import LinearClassifier
 from lt_det.modeling.feature_augmentations.base import FeatureAugmentation
-from lt_det.modeling.verified import of_rois
+from lt_det.modeling.known_negatives import per_roi
 from lt_det.utils.distributed import sum_over_ranks, world_size
 
 __all__ = ["NO_LIMIT", "LTFastRCNNOutputLayers"]
@@ -47,8 +48,8 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
     recorder: Callable[[LTFastRCNNOutputLayers, list[Instances]], None] | None = None
     # The classifier's input, kept by _keep_features until the losses.
     features: torch.Tensor | None = None
-    # Of each picture of the batch, (N, K), see lt_det.modeling.verified.
-    verified: torch.Tensor | None = None
+    # Of each image of the batch, (N, K), see lt_det.modeling.known_negatives.
+    known_negatives: torch.Tensor | None = None
 
     @configurable
     def __init__(
@@ -156,8 +157,9 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             return {}
         logits, deltas = predictions
         gt_classes = _concatenate([p.gt_classes for p in proposals], logits.new_empty(0).long())
-        verified = of_rois(self.verified, [len(p) for p in proposals])
-        losses = {"loss_cls": self.classification_loss(logits, gt_classes, verified=verified)}
+        known_negatives = per_roi(self.known_negatives, [len(p) for p in proposals])
+        loss_cls = self.classification_loss(logits, gt_classes, known_negatives=known_negatives)
+        losses = {"loss_cls": loss_cls}
         if deltas.requires_grad or not torch.is_grad_enabled():
             boxes = [p.proposal_boxes.tensor for p in proposals]
             # Without gt_boxes all RoIs of the image are background, and their boxes are not read.
@@ -179,7 +181,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         logits: torch.Tensor,
         gt_classes: torch.Tensor,
         weights: torch.Tensor | None = None,
-        verified: torch.Tensor | None = None,
+        known_negatives: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Mean over RoIs of the classification loss; zero, with a gradient, without RoIs.
 
@@ -187,18 +189,14 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             logits: (R, C).
             gt_classes: (R,).
             weights: (R,), how many RoIs each stands for, see :class:`RoIs`; None is one each.
-            verified: see :meth:`BoxClsLoss.draw_mask`.
+            known_negatives: see :meth:`BoxClsLoss.draw_mask`.
         """
         logits = _at_least_float32(logits)
-        log_accuracy(self.cls_loss, logits.detach(), gt_classes)
-        mask = self.cls_loss.draw_mask(gt_classes, verified)
-        losses = self.cls_loss(logits, gt_classes, mask)
-        if weights is None:
-            loss = losses.sum() / max(len(gt_classes), 1)
-        else:
-            loss = (losses * weights).sum() / weights.sum().clamp(min=1)
+        log_accuracy(self.cls_loss, logits.detach(), gt_classes, weights)
+        mask = self.cls_loss.draw_mask(gt_classes, known_negatives, weights)
+        loss = mean_over_rows(self.cls_loss(logits, gt_classes, mask), weights)
         if self.training:
-            self.cls_loss.update_state(logits.detach(), gt_classes)
+            self.cls_loss.update_state(logits.detach(), gt_classes, weights)
         return loss
 
     def augmented_loss(

@@ -20,7 +20,7 @@ from lt_det.modeling.build import (
 )
 from lt_det.modeling.calibrations.base import BoxCalibration, build_calibration
 from lt_det.modeling.feature_augmentations.base import FeatureAugmentation
-from lt_det.modeling.find_predictors import read_verified_lists
+from lt_det.modeling.find_predictors import read_known_negatives
 
 __all__ = ["install_box_predictor", "predictor_from_stock"]
 
@@ -86,7 +86,7 @@ def install_box_predictor(
         build = _from_parts(cls_loss, classifier, calibration, feature_augmentation)
     for parent, name, stock in places:
         setattr(parent, name, build(stock))
-    read_verified_lists(model)
+    read_known_negatives(model)
     return model
 
 
