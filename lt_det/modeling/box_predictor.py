@@ -89,11 +89,8 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         if classifier is None:
             classifier = LinearClassifier(self.cls_score.in_features, cls_loss.num_logits)
             classifier.reset(cls_loss.init_bias())
-        elif len(classifier.weight) != cls_loss.num_logits:
-            raise ValueError(
-                f"Expected a `classifier` of the {cls_loss.num_logits} logits of "
-                f"{type(cls_loss).__name__}, but it has {len(classifier.weight)}"
-            )
+        else:
+            _check_classifier(classifier, cls_loss, self.cls_score.in_features)
         if getattr(classifier, "num_classes", num_classes) != num_classes:
             raise ValueError(
                 f"Expected a `classifier` of {num_classes} classes, but "
@@ -234,6 +231,28 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         else:
             probs = self.calibration.predict_probs(logits, self.cls_loss, self.cls_score)
         return probs.split([len(p) for p in proposals])
+
+
+def _check_classifier(classifier: nn.Module, cls_loss: BoxClsLoss, input_size: int) -> None:
+    """Raise ValueError unless ``classifier`` is a layer from features (R, D) to the logits."""
+    weight = getattr(classifier, "weight", None)
+    if not isinstance(weight, torch.Tensor) or weight.ndim != 2:
+        raise ValueError(
+            "Expected a `classifier` with a `weight` of (logits, features), as those of "
+            f"CLASSIFIER_REGISTRY and nn.Linear have, but got {type(classifier).__name__}: make it "
+            "a module with such a `weight` whose forward maps (R, D) features to (R, C) logits, "
+            "and, for MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT, with a method reset(bias)"
+        )
+    if len(weight) != cls_loss.num_logits:
+        raise ValueError(
+            f"Expected a `classifier` of the {cls_loss.num_logits} logits of "
+            f"{type(cls_loss).__name__}, but it has {len(weight)}"
+        )
+    if weight.shape[1] != input_size:
+        raise ValueError(
+            f"Expected a `classifier` of the {input_size} features that the box head makes, but "
+            f"{type(classifier).__name__} has {weight.shape[1]}"
+        )
 
 
 def _keep_features(predictor: LTFastRCNNOutputLayers, args: tuple[torch.Tensor]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -79,7 +80,8 @@ def record_rois(model: nn.Module) -> Iterator[list[RoIs]]:
     recorded: list[RoIs] = []
     features: dict[nn.Module, torch.Tensor] = {}
 
-    def keep_features(predictor: nn.Module, args: tuple[torch.Tensor]) -> None:
+    # Of the classifier, because a predictor's own forward may change them before.
+    def keep_features(predictor: nn.Module, _, args: tuple[torch.Tensor]) -> None:
         features[predictor] = args[0].flatten(1)
 
     def keep_rois(predictor: LTFastRCNNOutputLayers, proposals: Sequence) -> None:
@@ -99,7 +101,10 @@ def record_rois(model: nn.Module) -> Iterator[list[RoIs]]:
         )
 
     predictors = list(box_predictors(model))
-    hooks = [predictor.register_forward_pre_hook(keep_features) for predictor in predictors]
+    hooks = [
+        predictor.cls_score.register_forward_pre_hook(functools.partial(keep_features, predictor))
+        for predictor in predictors
+    ]
     for predictor in predictors:
         predictor.recorder = keep_rois
     try:
