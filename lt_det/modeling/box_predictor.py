@@ -23,6 +23,7 @@ from lt_det.modeling.build import (
     build_classifier,
     build_feature_augmentation,
     check_no_stock_loss,
+    linear_classifier,
 )
 from lt_det.modeling.calibrations.base import BoxCalibration, build_calibration
 from lt_det.modeling.classifiers.base import LinearClassifier
@@ -70,7 +71,8 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             cls_loss: the classification loss; decides the number of logits and their activation.
             classifier: a layer of :data:`CLASSIFIER_REGISTRY` from D features to
                 ``cls_loss.num_logits`` logits, taken as it is; None is a fresh
-                :class:`LinearClassifier` with the loss's initial bias.
+                :class:`LinearClassifier` with the loss's initial bias, and with Detectron2's
+                initial weights where it is as wide as Detectron2's.
             calibration: of :data:`CALIBRATION_REGISTRY`, applied at test time; None is none.
             feature_augmentation: of :data:`FEATURE_AUGMENTATION_REGISTRY`; None is none.
             kwargs: see :class:`FastRCNNOutputLayers`.
@@ -87,8 +89,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
                 f"{type(cls_loss).__name__} has {cls_loss.num_classes}"
             )
         if classifier is None:
-            classifier = LinearClassifier(self.cls_score.in_features, cls_loss.num_logits)
-            classifier.reset(cls_loss.init_bias())
+            classifier = linear_classifier(self.cls_score, cls_loss)
         else:
             _check_classifier(classifier, cls_loss, self.cls_score.in_features)
         if getattr(classifier, "num_classes", num_classes) != num_classes:
@@ -119,7 +120,9 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         cls_loss = build_box_cls_loss(cfg, available_class_stats(cfg))
         input_size = input_shape.channels * (input_shape.width or 1) * (input_shape.height or 1)
         arguments["cls_loss"] = cls_loss
-        arguments["classifier"] = build_classifier(cfg, input_size, cls_loss)
+        # None is this one, with the weights of Detectron2's layer, which __init__ makes.
+        if box_head.CLASSIFIER.NAME != LinearClassifier.__name__:
+            arguments["classifier"] = build_classifier(cfg, input_size, cls_loss)
         arguments["calibration"] = build_calibration(cfg)
         if cfg.TEST.DETECTIONS_PER_CLASS:
             arguments["test_topk_per_image"] = NO_LIMIT

@@ -22,6 +22,7 @@ from lt_det.modeling.calibrations.base import BoxCalibration, build_calibration
 from lt_det.modeling.feature_augmentations.base import FeatureAugmentation
 from lt_det.modeling.find_predictors import read_known_negatives
 from lt_det.modeling.stock_overrides import check_predictor, keep_overrides
+from lt_det.utils.seeding import own_draws
 
 __all__ = ["install_box_predictor", "predictor_from_stock"]
 
@@ -90,8 +91,9 @@ def install_box_predictor(
         build = _from_parts(cls_loss, classifier, calibration, feature_augmentation)
     for _, _, stock in places:
         check_predictor(stock)
-    for parent, name, stock in places:
-        setattr(parent, name, build(stock))
+    with own_draws():
+        for parent, name, stock in places:
+            setattr(parent, name, build(stock))
     read_known_negatives(model)
     return model
 
