@@ -20,6 +20,7 @@ from torch import nn
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
 from lt_det.modeling.build import check_no_stock_loss, linear_classifier
 from lt_det.modeling.classifiers.base import LinearClassifier
+from lt_det.modeling.stock_overrides import check_predictor, keep_overrides
 from lt_det.utils.seeding import own_draws, seeded
 
 __all__ = [
@@ -127,11 +128,14 @@ def seeded_roi_sampling(model: nn.Module, image_seeds: Sequence[tuple[int, ...]]
 def _long_tailed(cfg: CfgNode, stock: FastRCNNOutputLayers) -> LTFastRCNNOutputLayers:
     """Build ours by ``cfg`` with the stock predictor's box regression and box encoding.
 
-    Its classifier too, where it is as wide: a seed gives the model that stock ROI heads have.
+    Its classifier too, where it is as wide: a seed gives the model that stock ROI heads have. What
+    the class of the stock predictor has of its own stays.
     """
+    check_predictor(stock)
     shape = ShapeSpec(channels=stock.cls_score.in_features)
     ours = LTFastRCNNOutputLayers(cfg, shape, box2box_transform=stock.box2box_transform)
     ours.bbox_pred = stock.bbox_pred
     if type(ours.cls_score) is LinearClassifier:
         ours.cls_score = linear_classifier(stock.cls_score, ours.cls_loss)
+    keep_overrides(ours, stock)
     return ours

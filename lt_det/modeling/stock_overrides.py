@@ -86,8 +86,8 @@ def keep_overrides(predictor: LTFastRCNNOutputLayers, stock: FastRCNNOutputLayer
                     vars(predictor)[name][key] = part
         elif name not in vars(predictor):
             vars(predictor)[name] = value
-    if not isinstance(stock, LTFastRCNNOutputLayers):
-        predictor.__class__ = _class_of_both(type(stock))
+    is_ours = isinstance(stock, LTFastRCNNOutputLayers)
+    predictor.__class__ = type(stock) if is_ours else _class_of_both(type(stock))
     # A loss of its own may have had terms of its own.
     level = logging.WARNING if own & set(REPLACED) else logging.INFO
     logger.log(

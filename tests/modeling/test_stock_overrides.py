@@ -6,12 +6,13 @@ import pytest
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.box_regression import Box2BoxTransform
-from detectron2.modeling.roi_heads import FastRCNNOutputLayers
+from detectron2.modeling.roi_heads import FastRCNNOutputLayers, StandardROIHeads
 from torch import nn
 from toy_predictor import D, K, proposals_of
 
 from lt_det.losses import SoftmaxLoss
 from lt_det.modeling import FeatureMemoryAugmentation, LTFastRCNNOutputLayers, install_box_predictor
+from lt_det.modeling.roi_heads import LTROIHeads
 
 
 class TimesObjectness(FastRCNNOutputLayers):
@@ -98,6 +99,45 @@ def test_each_of_these_classes_changes_something(cls, event_storage):
         (found,), _ = predictor.eval().inference(predictor(features), proposals)
         results.append([*losses.values(), found.scores.sum(), found.pred_boxes.tensor.sum()])
     assert any(not torch.allclose(*pair) for pair in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("cls", OVERRIDING[1:])
+def test_another_loss_may_be_installed_later(cls, event_storage):
+    """On our predictor, whose class is of both."""
+    once = installed(stock_of(cls))
+    twice = installed(once)
+    assert type(twice) is type(once)
+    features, proposals = torch.randn(8, D), proposals_of([0, 1, 2, 3, 4, 4, 4, 4])
+    (expected,), _ = once.eval().inference(once(features), proposals)
+    (actual,), _ = twice.eval().inference(twice(features), proposals)
+    assert actual.scores.equal(expected.scores)
+    assert actual.pred_boxes.tensor.equal(expected.pred_boxes.tensor)
+
+
+class HeadsWithTheirOwn(StandardROIHeads):
+    """As CenterNet2's: ROI heads that build a predictor of their own class."""
+
+    @classmethod
+    def _init_box_head(cls, cfg, input_shape):
+        parts = super()._init_box_head(cfg, input_shape)
+        return {**parts, "box_predictor": ShiftedBoxes(cfg, parts["box_head"].output_shape)}
+
+
+class LTHeadsWithTheirOwn(LTROIHeads, HeadsWithTheirOwn):
+    pass
+
+
+def test_our_roi_heads_before_those_of_others_keep_their_predictors_class(tiny_cfg):
+    shapes = {f"p{i}": ShapeSpec(channels=16, stride=2**i) for i in range(2, 6)}
+    torch.manual_seed(0)
+    theirs = HeadsWithTheirOwn(tiny_cfg, shapes).state_dict()
+    torch.manual_seed(0)
+    heads = LTHeadsWithTheirOwn(tiny_cfg, shapes)
+    predictor = heads.box_predictor
+    assert isinstance(predictor, LTFastRCNNOutputLayers)
+    assert type(predictor).predict_boxes is ShiftedBoxes.predict_boxes
+    ours = heads.state_dict()
+    assert all(ours[name].equal(value) for name, value in theirs.items())
 
 
 def test_modules_and_parameters_of_the_class_stay():

@@ -137,7 +137,8 @@ class FeatureAugmentation(ExactBuffers):
             features: (R, D).
             logits: (R, C), of the features.
             gt_classes: (R,).
-            weights: (R,), how many RoIs each stands for; None is one each.
+            weights: (R,), how many RoIs each stands for; None is one each. A feature bank gives
+                background other weights than 1, never foreground, which is observed row by row.
             classifier: features -> logits.
             cls_loss: what logits and classes are compared by.
         """
