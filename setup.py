@@ -33,7 +33,8 @@ setup(
     packages=find_packages(include=["lt_det", "lt_det.*"]),
     # The page of a report: its template, style and script.
     package_data={"lt_det.pages": ["*.html", "*.css", "*.js"]},
-    python_requires=">=3.10",
+    # add_note and hashlib.file_digest are of 3.11.
+    python_requires=">=3.11",
     # detectron2, torch and torchvision are needed but deliberately absent, as in Detectron2's own
     # setup.py. Detectron2 is not on PyPI under its name. torch, torchvision and a compiled
     # Detectron2 only work as a matching set: letting pip choose or upgrade one of them breaks an

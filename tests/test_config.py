@@ -116,6 +116,19 @@ def test_misspelt_key_is_refused(cfg):
 
 
 @pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("SIGMOID.VERIFIED_ONLY", "SIGMOID.ONLY_KNOWN_NEGATIVES"),
+        ("FEDERATED.VERIFIED_ONLY", "FEDERATED.ONLY_KNOWN_NEGATIVES"),
+        ("EQL.KEEP_VERIFIED", "EQL.KEEP_KNOWN_NEGATIVES"),
+    ],
+)
+def test_a_key_of_an_earlier_version_is_refused_with_its_new_name(cfg, old, new):
+    with pytest.raises(KeyError, match=rf"{old} was renamed to .*{new}"):
+        cfg.clone().merge_from_list([f"MODEL.ROI_BOX_HEAD.CLS_LOSS.{old}", True])
+
+
+@pytest.mark.parametrize(
     ("class_name", "suffix", "node"),
     [
         ("SoftmaxLoss", "Loss", "SOFTMAX"),

@@ -1,9 +1,11 @@
+import hashlib
 import os
 import re
 import runpy
 import stat
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -111,6 +113,16 @@ def test_dev_tools_equal_the_constraints(setup_arguments):
 def test_pre_commit_ruff_equals_the_constraints():
     text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     assert re.findall(r"rev: *v(\S+)", text) == [_constraints()["ruff"]]
+
+
+def test_the_oldest_python_has_what_the_code_calls(setup_arguments):
+    """pip refuses an older one, in place of a traceback at run time."""
+    assert setup_arguments["python_requires"] == ">=3.11"
+    # Both are of 3.11.
+    assert hasattr(BaseException, "add_note")
+    assert hasattr(hashlib, "file_digest")
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert settings["tool"]["ruff"]["target-version"] == "py311"
 
 
 def test_every_constraint_is_an_exact_version():

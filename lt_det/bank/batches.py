@@ -11,8 +11,8 @@ from detectron2.config import CfgNode
 from lt_det.bank.feature_bank import FeatureBank
 from lt_det.data.held_out import HELD_OUT_SEED
 from lt_det.data.stream import Place
+from lt_det.modeling.known_negatives import known_negative_classes
 from lt_det.modeling.roi_recorder import RoIs
-from lt_det.modeling.verified import verified_classes
 from lt_det.utils.seeding import derived_seed
 
 __all__ = ["ROI_SAMPLERS", "class_aware_rois", "held_out_rois", "picture_rois"]
@@ -66,8 +66,8 @@ def _with_lists(
     """RoIs of these pictures with what LVIS's lists say about them."""
     if records is None:
         return rois
-    verified = verified_classes([records[image] for image in images], bank.num_classes)
-    return dataclasses.replace(rois, verified=verified.to(bank.device)[rois.image_of])
+    known_negatives = known_negative_classes([records[image] for image in images], bank.num_classes)
+    return dataclasses.replace(rois, known_negatives=known_negatives.to(bank.device)[rois.image_of])
 
 
 def class_aware_rois(cfg: CfgNode, bank: FeatureBank, seed: int) -> Iterator[RoIs]:

@@ -93,8 +93,8 @@ def classifier_steps(
     kept, held_out = split_held_out(cfg, dataset_dicts)
     if held_out:
         aside, bank = bank.subset(held_out), bank.subset(kept)
-        uses_verified = predictor.cls_loss.uses_verified
-        aside_records = select_records(dataset_dicts, held_out) if uses_verified else None
+        uses_known_negatives = predictor.cls_loss.uses_known_negatives
+        aside_records = select_records(dataset_dicts, held_out) if uses_known_negatives else None
         dataset_dicts = select_records(dataset_dicts, kept)
     period = period_of(cfg, len(kept)) if held_out and adapting_predictors(model) else 0
     if cfg.SOLVER.META.NAME:
@@ -140,7 +140,7 @@ def meta_batches(
     plan: BatchPlan | MetaBatchPlan,
     dataset_dicts: Sequence[dict],
     seed: int,
-    uses_verified: bool = False,
+    uses_known_negatives: bool = False,
 ) -> Iterator[tuple[list[RoIs], list[RoIs], list[dict]]]:
     """Endless arguments of :meth:`MetaStep.look_ahead` from a bank.
 
@@ -150,9 +150,9 @@ def meta_batches(
         plan: the training stream.
         dataset_dicts: the training records, in the bank's order.
         seed: of the training.
-        uses_verified: see :attr:`BoxClsLoss.uses_verified`.
+        uses_known_negatives: see :attr:`BoxClsLoss.uses_known_negatives`.
     """
-    records = dataset_dicts if uses_verified else None
+    records = dataset_dicts if uses_known_negatives else None
     meta_plan = build_meta_plan(cfg, dataset_dicts, seed)
     for iteration, (places, meta_places) in enumerate(zip(plan, meta_plan, strict=False)):
         train = picture_rois(bank, places, seed, iteration, records)
@@ -161,9 +161,11 @@ def meta_batches(
 
 
 def _plain_steps(cfg, predictor, optimizer, bank, dataset_dicts, seed) -> Iterator[None]:
-    for rois in _batches(cfg, bank, dataset_dicts, seed, predictor.cls_loss.uses_verified):
+    for rois in _batches(cfg, bank, dataset_dicts, seed, predictor.cls_loss.uses_known_negatives):
         logits = predictor.cls_score(rois.features)
-        loss = predictor.classification_loss(logits, rois.gt_classes, rois.weights, rois.verified)
+        loss = predictor.classification_loss(
+            logits, rois.gt_classes, rois.weights, rois.known_negatives
+        )
         loss = predictor.augmented_loss(loss, rois.features, logits, rois.gt_classes, rois.weights)
         optimizer.zero_grad()
         (loss * predictor.loss_weight.get("loss_cls", 1.0)).backward()
@@ -180,8 +182,8 @@ def _meta_steps(cfg, model, optimizer, bank, dataset_dicts, seed) -> Iterator[No
     plan = build_batch_plan(cfg, dataset_dicts, seed)
     step = build_meta_step(cfg, model, optimizer, plan)
     report = ClassRatesReport(step, model, cfg)
-    uses_verified = only_predictor(model).cls_loss.uses_verified
-    batches = meta_batches(cfg, bank, plan, dataset_dicts, seed, uses_verified)
+    uses_known_negatives = only_predictor(model).cls_loss.uses_known_negatives
+    batches = meta_batches(cfg, bank, plan, dataset_dicts, seed, uses_known_negatives)
     try:
         for iteration, batch in enumerate(batches):
             step.look_ahead(*batch)
@@ -191,19 +193,20 @@ def _meta_steps(cfg, model, optimizer, bank, dataset_dicts, seed) -> Iterator[No
         report.after_train()
 
 
-def _batches(cfg, bank, dataset_dicts, seed, uses_verified) -> Iterator[RoIs]:
+def _batches(cfg, bank, dataset_dicts, seed, uses_known_negatives) -> Iterator[RoIs]:
     name = cfg.FEATURE_BANK.ROI_SAMPLER
     if name not in ROI_SAMPLERS:
         raise ValueError(
             f"Expected FEATURE_BANK.ROI_SAMPLER to be one of {ROI_SAMPLERS}, but got {name!r}"
         )
-    if name and uses_verified:
+    if name and uses_known_negatives:
         raise ValueError(
             f"FEATURE_BANK.ROI_SAMPLER {name!r} does not know an RoI's picture, whose lists the "
-            "loss reads: set it to '', or VERIFIED_ONLY and KEEP_VERIFIED of the loss to False"
+            "loss reads: set it to '', or ONLY_KNOWN_NEGATIVES and KEEP_KNOWN_NEGATIVES of the "
+            "loss to False"
         )
     if name:
         yield from class_aware_rois(cfg, bank, seed)
-    records = dataset_dicts if uses_verified else None
+    records = dataset_dicts if uses_known_negatives else None
     for iteration, places in enumerate(build_batch_plan(cfg, dataset_dicts, seed)):
         yield picture_rois(bank, places, seed, iteration, records)

@@ -14,6 +14,12 @@ from lt_det.utils.compat import check_detectron2
 
 __all__ = ["add_lt_det_config"]
 
+# Parameters of registered classes that had another name in an earlier version.
+RENAMED = {
+    "VERIFIED_ONLY": "ONLY_KNOWN_NEGATIVES",
+    "KEEP_VERIFIED": "KEEP_KNOWN_NEGATIVES",
+}
+
 
 def add_lt_det_config(cfg: CfgNode) -> None:
     """Add lt_det's keys to a config from ``detectron2.config.get_cfg()``.
@@ -31,6 +37,7 @@ def add_lt_det_config(cfg: CfgNode) -> None:
         _add(cfg, key.name, key.default)
     for methods in METHOD_NODES:
         _add_nodes(_node(cfg, methods.parent), methods.registry, methods.suffix)
+        _refuse_old_names(cfg, methods.parent)
 
 
 def _add(cfg: CfgNode, name: str, default: Any) -> None:
@@ -59,3 +66,11 @@ def _add_nodes(parent: CfgNode, registry: Registry, suffix: str) -> None:
         owners[node] = cls.__name__
         keys = {name.upper(): default for name, default in hyper_parameters(cls).items()}
         parent[node] = CfgNode(keys)
+
+
+def _refuse_old_names(cfg: CfgNode, methods: str) -> None:
+    """Let yacs name the new key where a config of an earlier version has an old one."""
+    for node, keys in _node(cfg, methods).items():
+        for old, new in RENAMED.items():
+            if isinstance(keys, CfgNode) and new in keys:
+                cfg.register_renamed_key(f"{methods}.{node}.{old}", f"{methods}.{node}.{new}")

@@ -152,7 +152,8 @@ _DATA = (
         0.0,
         "lt_det.data.held_out.split_held_out",
         "Share of the training images that is set aside to adapt a feature augmentation. Neither "
-        "detector nor classifier trains on them; a class keeps at least one image for training.",
+        "detector nor classifier trains on them, and the class prior does not count them; a class "
+        "keeps at least one image for training.",
     ),
     Key(
         "DATASETS.CLASS_STATS_FILE",

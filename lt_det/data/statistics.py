@@ -8,16 +8,18 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.utils.file_io import PathManager
 
 from lt_det.class_stats import ClassStats
-from lt_det.data.cache.mapped_records import counting_records, join_records
+from lt_det.data.cache.mapped_records import counting_records, join_records, select_records
 from lt_det.data.datasets.record_source import dataset_records
 from lt_det.data.datasets.register import register_from_config
 from lt_det.data.datasets.training_sets import check_num_classes, training_dicts
 from lt_det.data.datasets.usable_records import own_records
+from lt_det.data.held_out import split_held_out
 from lt_det.data.samplers import image_weights_from_config
 from lt_det.utils.cache_folder import cache_folder
 from lt_det.utils.code_digest import code_digest
@@ -32,10 +34,11 @@ FROM_CHECKPOINT = "checkpoint"
 
 
 def class_stats_from_config(cfg: CfgNode) -> ClassStats | None:
-    """Statistics the config asks for.
+    """Compute or load the statistics the config asks for.
 
-    ``DATASETS.CLASS_STATS_FILE``: "" computes them from ``DATASETS.TRAIN``, "checkpoint" leaves
-    them to the checkpoint (None is returned), anything else is a file of ``ClassStats.save``.
+    ``DATASETS.CLASS_STATS_FILE``: "" computes them from ``DATASETS.TRAIN`` without the images that
+    ``DATASETS.HOLDOUT`` sets aside, "checkpoint" leaves them to the checkpoint (None is returned),
+    anything else is a file of ``ClassStats.save``.
 
     Raises:
         ValueError: if they are not of ``MODEL.ROI_HEADS.NUM_CLASSES`` classes.
@@ -50,6 +53,8 @@ def class_stats_from_config(cfg: CfgNode) -> ClassStats | None:
         stats = ClassStats.load(source)
     elif cfg.DATALOADER.REPEAT_CORRECTED:
         stats = _repeat_corrected(cfg)
+    elif cfg.DATASETS.HOLDOUT:
+        stats = _without_held_out(cfg)
     else:
         stats = compute_class_stats(cfg.DATASETS.TRAIN, num_classes)
     if stats.num_classes != num_classes:
@@ -90,9 +95,22 @@ def _all_records(name: str) -> Sequence[dict]:
     return own_records(name) if records is None else records
 
 
+def _without_held_out(cfg: CfgNode) -> ClassStats:
+    """Count the classes of the images that train."""
+    records = join_records([_all_records(name) for name in cfg.DATASETS.TRAIN])
+    check_num_classes(cfg.DATASETS.TRAIN, cfg.MODEL.ROI_HEADS.NUM_CLASSES)
+    kept, _ = split_held_out(cfg, records)
+    trains = np.zeros(len(records))
+    trains[kept] = 1
+    # Weights, because a selection of several data sets would be read into memory.
+    return ClassStats.from_dicts(counting_records(records), cfg.MODEL.ROI_HEADS.NUM_CLASSES, trains)
+
+
 def _repeat_corrected(cfg: CfgNode) -> ClassStats:
-    """Statistics of what the training sampler shows, in expectation."""
-    dicts = counting_records(training_dicts(cfg))
+    """Count the classes as the training sampler shows them, in expectation."""
+    records = training_dicts(cfg)
+    kept, _ = split_held_out(cfg, records)
+    dicts = counting_records(select_records(records, kept))
     check_num_classes(cfg.DATASETS.TRAIN, cfg.MODEL.ROI_HEADS.NUM_CLASSES)
     return ClassStats.from_dicts(
         dicts, cfg.MODEL.ROI_HEADS.NUM_CLASSES, image_weights_from_config(cfg, dicts)

@@ -143,13 +143,13 @@ def _no_rois(predictor: LTFastRCNNOutputLayers) -> RoIs:
         torch.empty(0, augmentation.feature_size, device=empty.device),
         empty,
         [],
-        verified=torch.empty(shape, dtype=torch.bool, device=empty.device),
+        known_negatives=torch.empty(shape, dtype=torch.bool, device=empty.device),
     )
 
 
 def _losses(predictor: LTFastRCNNOutputLayers, rois: RoIs) -> torch.Tensor:
     logits = predictor.cls_score(rois.features)
-    mask = predictor.cls_loss.draw_mask(rois.gt_classes, rois.verified)
+    mask = predictor.cls_loss.draw_mask(rois.gt_classes, rois.known_negatives, rois.weights)
     return predictor.cls_loss(logits.float(), rois.gt_classes, mask)
 
 

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from detectron2.engine import HookBase
 from detectron2.modeling.proposal_generator import RPN
+from detectron2.modeling.roi_heads import (
+    BaseKeypointRCNNHead,
+    BaseMaskRCNNHead,
+    FastRCNNOutputLayers,
+    ROIHeads,
+)
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.dropout import _DropoutNd
 
 __all__ = ["FrozenModulesInEval", "FrozenProposals", "freeze_parameters", "frozen"]
 
 logger = logging.getLogger(__name__)
+
+_RETURN_LOSSES = (RPN, ROIHeads, BaseMaskRCNNHead, BaseKeypointRCNNHead, FastRCNNOutputLayers)
+_NAMES = ("proposal_generator", "roi_heads", "mask_head", "keypoint_head", "sem_seg_head")
 
 
 def freeze_parameters(model: nn.Module, trainable: Sequence[str]) -> None:
@@ -49,11 +56,12 @@ def freeze_parameters(model: nn.Module, trainable: Sequence[str]) -> None:
 
 
 class FrozenModulesInEval(HookBase):
-    """Keeps norm and dropout modules without trainable parameters in eval mode.
+    """Keep everything that is frozen in eval mode: norms, dropout, stochastic depth of any library.
 
     A frozen batch norm in training mode would still normalise by the batch and move its running
-    statistics. Detectron2's evaluation puts the whole model back into training mode, so the mode
-    is set again before every step.
+    statistics; dropout and DropPath would make the features of a frozen body random. Detectron2's
+    evaluation puts the whole model back into training mode, so the mode is set again before every
+    step. What asks for its mode to know what to return keeps it, see :func:`frozen_modules`.
     """
 
     def __init__(self, model: nn.Module):
@@ -112,22 +120,39 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 
 def frozen_modules(model: nn.Module) -> list[nn.Module]:
-    """Norm layers and dropout that belong to frozen parts.
+    """List the modules that belong to frozen parts, each with all that is inside it.
 
     A module with parameters is frozen if none of them trains. One without (dropout, a norm that is
     not affine) goes with the closest module around it that has some. Without any frozen parameter
     this is empty.
+
+    Not among them are modules that return losses in training and predictions in evaluation: the
+    detector, its proposal generator and ROI heads, mask and keypoint heads of any class, and box
+    predictors. The layers inside them are.
     """
-    return list(_frozen_modules(model, around_is_frozen=False))
+    returns_losses = {model, *_returning_losses(model)}
+    return list(_frozen_modules(model, False, returns_losses))
 
 
-def _frozen_modules(module: nn.Module, around_is_frozen: bool) -> Iterator[nn.Module]:
+def _frozen_modules(
+    module: nn.Module, around_is_frozen: bool, returns_losses: Container[nn.Module]
+) -> Iterator[nn.Module]:
     parameters = list(module.parameters())
     is_frozen = not any(p.requires_grad for p in parameters) if parameters else around_is_frozen
-    if is_frozen and isinstance(module, (_NormBase, _DropoutNd)):
+    # Modules around one that returns losses hand them on.
+    if is_frozen and not any(inside in returns_losses for inside in module.modules()):
         yield module
+        return
     for child in module.children():
-        yield from _frozen_modules(child, is_frozen)
+        yield from _frozen_modules(child, is_frozen, returns_losses)
+
+
+def _returning_losses(model: nn.Module) -> Iterator[nn.Module]:
+    for module in model.modules():
+        if isinstance(module, _RETURN_LOSSES):
+            yield module
+        # Those of other projects need not be of Detectron2's classes (PointRend's mask head).
+        yield from (child for name, child in module.named_children() if name in _NAMES)
 
 
 def _examples(names: list[str]) -> list[str]:

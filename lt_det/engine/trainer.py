@@ -43,7 +43,7 @@ from lt_det.engine.test_sets import (
     check_test_sets,
     save_class_stats,
 )
-from lt_det.modeling.find_predictors import box_predictors, read_verified_lists
+from lt_det.modeling.find_predictors import box_predictors, read_known_negatives
 
 __all__ = ["LTTrainer", "initialize_from_weights"]
 
@@ -223,7 +223,7 @@ class LTTrainer(DefaultTrainer):
         check_device(cfg)
         model = super().build_model(cfg)
         check_box_predictors(cfg, model)
-        read_verified_lists(model)
+        read_known_negatives(model)
         logger.info(
             "Model: %s of %.1f million parameters",
             type(model).__name__,

@@ -127,8 +127,8 @@ class BoxClsLoss(nn.Module):
     #: Whether it corrects for the class counts of the training set, so that a second correction (a
     #: class-aware sampler, a calibration) is worth a warning.
     corrects_imbalance = False
-    #: Whether :meth:`draw_mask` needs ``verified``.
-    uses_verified = False
+    #: Whether :meth:`draw_mask` needs ``known_negatives``.
+    uses_known_negatives = False
 
     def __init__(self, num_classes: int, class_stats: ClassStats | None = None):
         super().__init__()
@@ -151,23 +151,26 @@ class BoxClsLoss(nn.Module):
     def draw_mask(
         self,
         gt_classes: torch.Tensor,
-        verified: torch.Tensor | None = None,
-        generator: torch.Generator | None = None,
+        known_negatives: torch.Tensor | None = None,
+        weights: torch.Tensor | None = None,
     ) -> torch.Tensor | None:
-        """Everything random about the loss, drawn once a step.
+        """Draw everything random about the loss, and count its batch, once a step.
+
+        A row of weight w counts as w copies of it, and one of weight 0 as none. Where something is
+        random that holds for the expectation of a row's mask.
 
         Args:
             gt_classes: (R,).
-            verified: (R, K) bool, the classes of which an RoI without their label is known to be a
-                negative, by LVIS's lists of its image (:mod:`lt_det.modeling.verified`); None
-                where nobody knows.
-            generator: source of randomness.
+            known_negatives: (R, K) bool, the classes of which an RoI without their label is known
+                to be a negative, by LVIS's lists of its image
+                (:mod:`lt_det.modeling.known_negatives`); None where nobody knows.
+            weights: (R,), how many RoIs each row stands for; None is one each.
 
         Returns:
-            (R, C) weights that :meth:`forward` takes as ``mask``, or None.
+            What :meth:`forward` takes as ``mask``, row by row, or None: mostly weights (R, C).
 
         Raises:
-            ValueError: if the loss needs ``verified`` and it is None.
+            ValueError: if the loss needs ``known_negatives`` and they are None.
         """
         return None
 
@@ -204,8 +207,19 @@ class BoxClsLoss(nn.Module):
         )
 
     @torch.no_grad()
-    def update_state(self, logits: torch.Tensor, gt_classes: torch.Tensor) -> None:
-        """Update running statistics. The predictor calls it once a training step."""
+    def update_state(
+        self,
+        logits: torch.Tensor,
+        gt_classes: torch.Tensor,
+        weights: torch.Tensor | None = None,
+    ) -> None:
+        """Update running statistics. The predictor calls it once a training step.
+
+        Args:
+            logits: (R, C).
+            gt_classes: (R,).
+            weights: (R,), see :meth:`draw_mask`: sums are over the RoIs that the rows stand for.
+        """
         return None
 
     def require_class_stats(self, user: str = "") -> ClassStatsBuffers:

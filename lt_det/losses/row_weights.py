@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from lt_det.losses.base import BoxClsLoss, ExactBuffers
 from lt_det.losses.prior import check_count_type, class_prior
+from lt_det.losses.weighted_rows import ones_or
 from lt_det.utils.distributed import sum_over_ranks
 
 __all__ = ["RowWeighted"]
@@ -73,22 +74,43 @@ class RowWeighted(BoxClsLoss):
         """Weights of the foreground classes of any scale, (K,) float64."""
         raise NotImplementedError
 
-    def forward(self, logits, gt_classes, mask=None):
-        """See :meth:`BoxClsLoss.forward`."""
-        weights = self.row_weights(gt_classes).to(logits)
-        return weights * super().forward(logits, gt_classes, mask)
+    def draw_mask(self, gt_classes, known_negatives=None, weights=None):
+        """See :meth:`BoxClsLoss.draw_mask`.
 
-    def row_weights(self, gt_classes: torch.Tensor) -> torch.Tensor:
-        """Weights (R,) float64.
-
-        With ``weighted_mean`` their mean over the RoIs of all ranks is 1, and all must call it.
+        With ``weighted_mean`` a last column is added, the factor of every row: (R, C + 1), or
+        (R, 1) where the loss behind has no mask.
         """
-        weights = F.pad(self.class_weights(), (0, 1), value=1.0)[gt_classes]
+        mask = super().draw_mask(gt_classes, known_negatives, weights)
         if not self.weighted_mean:
-            return weights
-        # The predictor divides by the number of RoIs.
-        total = sum_over_ranks(torch.stack([weights.new_tensor(len(weights)), weights.sum()]))
-        return weights * (total[0] / total[1].clamp(min=torch.finfo(total.dtype).tiny))
+            return mask
+        factor = self._mean_factor(gt_classes, weights).expand(len(gt_classes), 1)
+        return factor if mask is None else torch.cat([mask.to(factor), factor], dim=1)
+
+    def forward(self, logits, gt_classes, mask=None):
+        """See :meth:`BoxClsLoss.forward`. Without a mask each row is one RoI."""
+        weights = self._row_weights(gt_classes)
+        if self.weighted_mean:
+            if mask is None:
+                weights = weights * self._mean_factor(gt_classes, None)
+            else:
+                weights, mask = weights * mask[:, -1], mask[:, :-1]
+                # The loss behind has none.
+                mask = mask if mask.shape[1] else None
+        return weights.to(logits) * super().forward(logits, gt_classes, mask)
+
+    def _row_weights(self, gt_classes: torch.Tensor) -> torch.Tensor:
+        """Look up the class weight of every row, (R,) float64."""
+        return F.pad(self.class_weights(), (0, 1), value=1.0)[gt_classes]
+
+    def _mean_factor(self, gt_classes: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+        """Compute what makes the mean class weight 1 over the RoIs of all ranks, () float64.
+
+        The predictor divides by the number of RoIs. All ranks must call it.
+        """
+        number = ones_or(weights, gt_classes)
+        sums = torch.stack([number.sum(), (number * self._row_weights(gt_classes)).sum()])
+        total = sum_over_ranks(sums)
+        return total[0] / total[1].clamp(min=torch.finfo(total.dtype).tiny)
 
     def class_weights(self) -> torch.Tensor:
         """Weights of the foreground classes at this step, (K,) float64."""
@@ -104,8 +126,8 @@ class RowWeighted(BoxClsLoss):
         return torch.where(self.schedule.steps >= self.start_step, weights, 1.0)
 
     @torch.no_grad()
-    def update_state(self, logits, gt_classes):
+    def update_state(self, logits, gt_classes, weights=None):
         """Count the step, if the weights wait for one."""
-        super().update_state(logits, gt_classes)
+        super().update_state(logits, gt_classes, weights)
         if self.start_step:
             self.schedule.steps += 1

@@ -15,6 +15,7 @@ from detectron2.structures import Instances
 from torch import nn
 
 from lt_det.losses import BoxClsLoss
+from lt_det.losses.weighted_rows import mean_over_rows
 from lt_det.modeling.accuracy import log_accuracy
 from lt_det.modeling.build import (
     available_class_stats,
@@ -22,11 +23,12 @@ from lt_det.modeling.build import (
     build_classifier,
     build_feature_augmentation,
     check_no_stock_loss,
+    linear_classifier,
 )
 from lt_det.modeling.calibrations.base import BoxCalibration, build_calibration
 from lt_det.modeling.classifiers.base import LinearClassifier
 from lt_det.modeling.feature_augmentations.base import FeatureAugmentation
-from lt_det.modeling.verified import of_rois
+from lt_det.modeling.known_negatives import per_roi
 from lt_det.utils.distributed import sum_over_ranks, world_size
 
 __all__ = ["NO_LIMIT", "LTFastRCNNOutputLayers"]
@@ -47,8 +49,8 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
     recorder: Callable[[LTFastRCNNOutputLayers, list[Instances]], None] | None = None
     # The classifier's input, kept by _keep_features until the losses.
     features: torch.Tensor | None = None
-    # Of each picture of the batch, (N, K), see lt_det.modeling.verified.
-    verified: torch.Tensor | None = None
+    # Of each image of the batch, (N, K), see lt_det.modeling.known_negatives.
+    known_negatives: torch.Tensor | None = None
 
     @configurable
     def __init__(
@@ -69,7 +71,8 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             cls_loss: the classification loss; decides the number of logits and their activation.
             classifier: a layer of :data:`CLASSIFIER_REGISTRY` from D features to
                 ``cls_loss.num_logits`` logits, taken as it is; None is a fresh
-                :class:`LinearClassifier` with the loss's initial bias.
+                :class:`LinearClassifier` with the loss's initial bias, and with Detectron2's
+                initial weights where it is as wide as Detectron2's.
             calibration: of :data:`CALIBRATION_REGISTRY`, applied at test time; None is none.
             feature_augmentation: of :data:`FEATURE_AUGMENTATION_REGISTRY`; None is none.
             kwargs: see :class:`FastRCNNOutputLayers`.
@@ -86,13 +89,9 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
                 f"{type(cls_loss).__name__} has {cls_loss.num_classes}"
             )
         if classifier is None:
-            classifier = LinearClassifier(self.cls_score.in_features, cls_loss.num_logits)
-            classifier.reset(cls_loss.init_bias())
-        elif len(classifier.weight) != cls_loss.num_logits:
-            raise ValueError(
-                f"Expected a `classifier` of the {cls_loss.num_logits} logits of "
-                f"{type(cls_loss).__name__}, but it has {len(classifier.weight)}"
-            )
+            classifier = linear_classifier(self.cls_score, cls_loss)
+        else:
+            _check_classifier(classifier, cls_loss, self.cls_score.in_features)
         if getattr(classifier, "num_classes", num_classes) != num_classes:
             raise ValueError(
                 f"Expected a `classifier` of {num_classes} classes, but "
@@ -121,7 +120,9 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         cls_loss = build_box_cls_loss(cfg, available_class_stats(cfg))
         input_size = input_shape.channels * (input_shape.width or 1) * (input_shape.height or 1)
         arguments["cls_loss"] = cls_loss
-        arguments["classifier"] = build_classifier(cfg, input_size, cls_loss)
+        # None is this one, with the weights of Detectron2's layer, which __init__ makes.
+        if box_head.CLASSIFIER.NAME != LinearClassifier.__name__:
+            arguments["classifier"] = build_classifier(cfg, input_size, cls_loss)
         arguments["calibration"] = build_calibration(cfg)
         if cfg.TEST.DETECTIONS_PER_CLASS:
             arguments["test_topk_per_image"] = NO_LIMIT
@@ -156,8 +157,9 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             return {}
         logits, deltas = predictions
         gt_classes = _concatenate([p.gt_classes for p in proposals], logits.new_empty(0).long())
-        verified = of_rois(self.verified, [len(p) for p in proposals])
-        losses = {"loss_cls": self.classification_loss(logits, gt_classes, verified=verified)}
+        known_negatives = per_roi(self.known_negatives, [len(p) for p in proposals])
+        loss_cls = self.classification_loss(logits, gt_classes, known_negatives=known_negatives)
+        losses = {"loss_cls": loss_cls}
         if deltas.requires_grad or not torch.is_grad_enabled():
             boxes = [p.proposal_boxes.tensor for p in proposals]
             # Without gt_boxes all RoIs of the image are background, and their boxes are not read.
@@ -179,7 +181,7 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         logits: torch.Tensor,
         gt_classes: torch.Tensor,
         weights: torch.Tensor | None = None,
-        verified: torch.Tensor | None = None,
+        known_negatives: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Mean over RoIs of the classification loss; zero, with a gradient, without RoIs.
 
@@ -187,18 +189,14 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
             logits: (R, C).
             gt_classes: (R,).
             weights: (R,), how many RoIs each stands for, see :class:`RoIs`; None is one each.
-            verified: see :meth:`BoxClsLoss.draw_mask`.
+            known_negatives: see :meth:`BoxClsLoss.draw_mask`.
         """
         logits = _at_least_float32(logits)
-        log_accuracy(self.cls_loss, logits.detach(), gt_classes)
-        mask = self.cls_loss.draw_mask(gt_classes, verified)
-        losses = self.cls_loss(logits, gt_classes, mask)
-        if weights is None:
-            loss = losses.sum() / max(len(gt_classes), 1)
-        else:
-            loss = (losses * weights).sum() / weights.sum().clamp(min=1)
+        log_accuracy(self.cls_loss, logits.detach(), gt_classes, weights)
+        mask = self.cls_loss.draw_mask(gt_classes, known_negatives, weights)
+        loss = mean_over_rows(self.cls_loss(logits, gt_classes, mask), weights)
         if self.training:
-            self.cls_loss.update_state(logits.detach(), gt_classes)
+            self.cls_loss.update_state(logits.detach(), gt_classes, weights)
         return loss
 
     def augmented_loss(
@@ -236,6 +234,28 @@ class LTFastRCNNOutputLayers(FastRCNNOutputLayers):
         else:
             probs = self.calibration.predict_probs(logits, self.cls_loss, self.cls_score)
         return probs.split([len(p) for p in proposals])
+
+
+def _check_classifier(classifier: nn.Module, cls_loss: BoxClsLoss, input_size: int) -> None:
+    """Raise ValueError unless ``classifier`` is a layer from features (R, D) to the logits."""
+    weight = getattr(classifier, "weight", None)
+    if not isinstance(weight, torch.Tensor) or weight.ndim != 2:
+        raise ValueError(
+            "Expected a `classifier` with a `weight` of (logits, features), as those of "
+            f"CLASSIFIER_REGISTRY and nn.Linear have, but got {type(classifier).__name__}: make it "
+            "a module with such a `weight` whose forward maps (R, D) features to (R, C) logits, "
+            "and, for MODEL.ROI_BOX_HEAD.CLASSIFIER.REINIT, with a method reset(bias)"
+        )
+    if len(weight) != cls_loss.num_logits:
+        raise ValueError(
+            f"Expected a `classifier` of the {cls_loss.num_logits} logits of "
+            f"{type(cls_loss).__name__}, but it has {len(weight)}"
+        )
+    if weight.shape[1] != input_size:
+        raise ValueError(
+            f"Expected a `classifier` of the {input_size} features that the box head makes, but "
+            f"{type(classifier).__name__} has {weight.shape[1]}"
+        )
 
 
 def _keep_features(predictor: LTFastRCNNOutputLayers, args: tuple[torch.Tensor]) -> None:

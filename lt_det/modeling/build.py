@@ -11,13 +11,18 @@ from lt_det.class_stats import ClassStats
 from lt_det.data.statistics import class_stats_from_config
 from lt_det.losses import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
 from lt_det.losses.base import LOSS_SUFFIX
-from lt_det.modeling.classifiers.base import CLASSIFIER_REGISTRY, CLASSIFIER_SUFFIX
+from lt_det.modeling.classifiers.base import (
+    CLASSIFIER_REGISTRY,
+    CLASSIFIER_SUFFIX,
+    LinearClassifier,
+)
 from lt_det.modeling.feature_augmentations.base import (
     FEATURE_AUGMENTATION_REGISTRY,
     FEATURE_AUGMENTATION_SUFFIX,
     FeatureAugmentation,
 )
 from lt_det.registry import kwargs_from_node, lookup
+from lt_det.utils.seeding import own_draws
 
 __all__ = [
     "available_class_stats",
@@ -25,6 +30,7 @@ __all__ = [
     "build_classifier",
     "build_feature_augmentation",
     "check_no_stock_loss",
+    "linear_classifier",
 ]
 
 logger = logging.getLogger(__name__)
@@ -51,12 +57,30 @@ def build_box_cls_loss(cfg: CfgNode, class_stats: ClassStats | None) -> BoxClsLo
 
 
 def build_classifier(cfg: CfgNode, input_size: int, cls_loss: BoxClsLoss) -> nn.Module:
-    """Build the classifier ``MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME`` for a loss."""
+    """Build the classifier ``MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME`` for a loss.
+
+    Its weights are drawn by themselves, see :func:`lt_det.utils.seeding.own_draws`.
+    """
     node = cfg.MODEL.ROI_BOX_HEAD.CLASSIFIER
     cls = lookup(CLASSIFIER_REGISTRY, node.NAME, "MODEL.ROI_BOX_HEAD.CLASSIFIER.NAME")
     hyper = kwargs_from_node(node, cls, CLASSIFIER_SUFFIX)
-    classifier = cls(input_size, cls_loss.num_logits, cls_loss.num_classes, **hyper)
-    classifier.reset(cls_loss.init_bias())
+    with own_draws():
+        classifier = cls(input_size, cls_loss.num_logits, cls_loss.num_classes, **hyper)
+        classifier.reset(cls_loss.init_bias())
+    return classifier
+
+
+def linear_classifier(stock: nn.Linear, cls_loss: BoxClsLoss) -> LinearClassifier:
+    """Build the linear classifier of a loss in place of Detectron2's layer, which is fresh.
+
+    Where it is as wide it has the weights of ``stock``, so that a seed gives the model that it
+    gives without lt_det.
+    """
+    with own_draws():
+        classifier = LinearClassifier(stock.in_features, cls_loss.num_logits)
+        classifier.reset(cls_loss.init_bias())
+    if classifier.weight.shape == stock.weight.shape:
+        classifier.weight = stock.weight
     return classifier
 
 

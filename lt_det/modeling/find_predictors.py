@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from torch import nn
 
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
-from lt_det.modeling.verified import verified_classes
+from lt_det.modeling.known_negatives import known_negative_classes
 
-__all__ = ["box_predictors", "only_predictor", "read_verified_lists"]
+__all__ = ["box_predictors", "only_predictor", "read_known_negatives"]
 
 
 def box_predictors(model: nn.Module) -> Iterator[LTFastRCNNOutputLayers]:
@@ -33,7 +33,7 @@ def only_predictor(model: nn.Module) -> LTFastRCNNOutputLayers:
     return predictors[0]
 
 
-def read_verified_lists(model: nn.Module) -> None:
+def read_known_negatives(model: nn.Module) -> None:
     """Let the losses of ``model`` know the lists of every training batch, if they use them.
 
     ``LTTrainer`` and :func:`install_box_predictor` call it; call it on a model that you build
@@ -43,12 +43,12 @@ def read_verified_lists(model: nn.Module) -> None:
         model: called with a list of model inputs, as Detectron2's are. lt_det's box predictors
             inside it are looked up at every call.
     """
-    model.register_forward_pre_hook(_hand_over)
+    model.register_forward_pre_hook(_set_known_negatives)
 
 
-def _hand_over(model: nn.Module, args: tuple) -> None:
+def _set_known_negatives(model: nn.Module, args: tuple) -> None:
     for predictor in box_predictors(model):
-        predictor.verified = None
-        if model.training and predictor.cls_loss.uses_verified:
-            verified = verified_classes(args[0], predictor.num_classes)
-            predictor.verified = verified.to(predictor.cls_score.weight.device)
+        predictor.known_negatives = None
+        if model.training and predictor.cls_loss.uses_known_negatives:
+            known_negatives = known_negative_classes(args[0], predictor.num_classes)
+            predictor.known_negatives = known_negatives.to(predictor.cls_score.weight.device)

@@ -20,7 +20,9 @@ from lt_det.modeling.build import (
 )
 from lt_det.modeling.calibrations.base import BoxCalibration, build_calibration
 from lt_det.modeling.feature_augmentations.base import FeatureAugmentation
-from lt_det.modeling.find_predictors import read_verified_lists
+from lt_det.modeling.find_predictors import read_known_negatives
+from lt_det.modeling.stock_overrides import check_predictor, keep_overrides
+from lt_det.utils.seeding import own_draws
 
 __all__ = ["install_box_predictor", "predictor_from_stock"]
 
@@ -38,7 +40,9 @@ def install_box_predictor(
 
     Works on any model whose heads hold a :class:`FastRCNNOutputLayers`: a user's own ROI heads,
     PointRend, Cascade R-CNN, models made from a LazyConfig. Call it before the optimiser is built
-    and before the checkpoint is loaded. Parameters keep their names, so stock checkpoints fit.
+    and before the checkpoint is loaded. Parameters keep their names, so stock checkpoints fit. What
+    the class of a predictor has of its own stays (``inference``, ``forward``, ``predict_boxes``,
+    ``box_reg_loss``); ``losses`` and ``predict_probs`` give way to the loss.
 
     Args:
         model: changed in place.
@@ -55,8 +59,9 @@ def install_box_predictor(
         ``model``.
 
     Raises:
-        ValueError: if the model has no such predictor or another number of classes, or if not
-            exactly one of ``cfg`` and ``cls_loss`` is given, or other parts beside ``cfg``.
+        ValueError: if the model has no such predictor, one of another protocol (Detic's) or
+            another number of classes, or if not exactly one of ``cfg`` and ``cls_loss`` is given,
+            or other parts beside ``cfg``.
         TypeError: if ``cls_loss``, ``classifier``, ``calibration`` or ``feature_augmentation`` is
             not one that is built.
     """
@@ -84,9 +89,12 @@ def install_box_predictor(
         build = _from_config(cfg)
     else:
         build = _from_parts(cls_loss, classifier, calibration, feature_augmentation)
-    for parent, name, stock in places:
-        setattr(parent, name, build(stock))
-    read_verified_lists(model)
+    for _, _, stock in places:
+        check_predictor(stock)
+    with own_draws():
+        for parent, name, stock in places:
+            setattr(parent, name, build(stock))
+    read_known_negatives(model)
     return model
 
 
@@ -97,11 +105,12 @@ def predictor_from_stock(
     calibration: BoxCalibration | None = None,
     feature_augmentation: FeatureAugmentation | None = None,
 ) -> LTFastRCNNOutputLayers:
-    """The predictor that takes the place of ``stock`` in a model that is built.
+    """Build the predictor that takes the place of ``stock`` in a model that is built.
 
     It keeps the box regression (the layer itself, its loss and its weight) and the thresholds
     of ``stock``, and a linear classifier of the same width keeps its weights too. A stock
-    sigmoid or federated loss is replaced: ``cls_loss`` decides.
+    sigmoid or federated loss is replaced: ``cls_loss`` decides. What the class of ``stock`` has
+    of its own stays, see :mod:`lt_det.modeling.stock_overrides`.
 
     Args:
         stock: what to replace; it shares its box regression with the result.
@@ -111,9 +120,10 @@ def predictor_from_stock(
         feature_augmentation: see :class:`LTFastRCNNOutputLayers`.
 
     Raises:
-        ValueError: if loss, classifier and ``stock`` are not of the same number of classes, or
-            the calibration does not fit them.
+        ValueError: if loss, classifier and ``stock`` are not of the same number of classes,
+            the calibration does not fit them, or ``stock`` has another protocol.
     """
+    check_predictor(stock)
     weight = stock.cls_score.weight
     num_deltas = len(stock.box2box_transform.weights)
     predictor = LTFastRCNNOutputLayers(
@@ -137,6 +147,7 @@ def predictor_from_stock(
         if predictor.cls_score.weight.shape == weight.shape:
             # What a layer has beside them, a map on its logits, stays as it is.
             predictor.cls_score.load_state_dict(stock.cls_score.state_dict(), strict=False)
+    keep_overrides(predictor, stock)
     return predictor.to(weight.device).train(stock.training)
 
 

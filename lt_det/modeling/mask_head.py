@@ -11,6 +11,7 @@ from detectron2.modeling.roi_heads.mask_head import ROI_MASK_HEAD_REGISTRY, Mask
 from torch import nn
 
 from lt_det.registry import MethodCard
+from lt_det.utils.seeding import own_draws
 
 __all__ = ["NormedConv2d", "NormedMaskRCNNConvUpsampleHead"]
 
@@ -83,13 +84,14 @@ class NormedMaskRCNNConvUpsampleHead(MaskRCNNConvUpsampleHead):
         """
         super().__init__(input_shape, **kwargs)
         stock = self.predictor
-        self.predictor = NormedConv2d(
-            stock.in_channels,
-            stock.out_channels,
-            kernel_size=1,
-            temperature=temperature,
-            power=power,
-        )
+        with own_draws():
+            self.predictor = NormedConv2d(
+                stock.in_channels,
+                stock.out_channels,
+                kernel_size=1,
+                temperature=temperature,
+                power=power,
+            )
         self.predictor.load_state_dict(stock.state_dict())
 
     @classmethod

@@ -18,8 +18,10 @@ from detectron2.modeling.roi_heads import (
 from torch import nn
 
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
-from lt_det.modeling.build import check_no_stock_loss
-from lt_det.utils.seeding import seeded
+from lt_det.modeling.build import check_no_stock_loss, linear_classifier
+from lt_det.modeling.classifiers.base import LinearClassifier
+from lt_det.modeling.stock_overrides import check_predictor, keep_overrides
+from lt_det.utils.seeding import own_draws, seeded
 
 __all__ = [
     "LTCascadeROIHeads",
@@ -49,11 +51,12 @@ class LTROIHeads:
         # First, because the stock predictor, which super() builds too, has checks of its own.
         check_no_stock_loss(cfg)
         arguments = super().from_config(cfg, input_shape)
-        if "box_predictors" in arguments:
-            stages = arguments["box_predictors"]
-            arguments["box_predictors"] = [_long_tailed(cfg, stock) for stock in stages]
-        else:
-            arguments["box_predictor"] = _long_tailed(cfg, arguments["box_predictor"])
+        with own_draws():
+            if "box_predictors" in arguments:
+                stages = arguments["box_predictors"]
+                arguments["box_predictors"] = [_long_tailed(cfg, stock) for stock in stages]
+            else:
+                arguments["box_predictor"] = _long_tailed(cfg, arguments["box_predictor"])
         return arguments
 
     def forward(self, images, features, proposals, targets=None):
@@ -123,6 +126,16 @@ def seeded_roi_sampling(model: nn.Module, image_seeds: Sequence[tuple[int, ...]]
 
 
 def _long_tailed(cfg: CfgNode, stock: FastRCNNOutputLayers) -> LTFastRCNNOutputLayers:
-    """Ours by ``cfg``, for the features and with the box encoding of the stock predictor."""
+    """Build ours by ``cfg`` with the stock predictor's box regression and box encoding.
+
+    Its classifier too, where it is as wide: a seed gives the model that stock ROI heads have. What
+    the class of the stock predictor has of its own stays.
+    """
+    check_predictor(stock)
     shape = ShapeSpec(channels=stock.cls_score.in_features)
-    return LTFastRCNNOutputLayers(cfg, shape, box2box_transform=stock.box2box_transform)
+    ours = LTFastRCNNOutputLayers(cfg, shape, box2box_transform=stock.box2box_transform)
+    ours.bbox_pred = stock.bbox_pred
+    if type(ours.cls_score) is LinearClassifier:
+        ours.cls_score = linear_classifier(stock.cls_score, ours.cls_loss)
+    keep_overrides(ours, stock)
+    return ours

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from torch import nn
 
 from lt_det.modeling.box_predictor import LTFastRCNNOutputLayers
 from lt_det.modeling.find_predictors import box_predictors
-from lt_det.modeling.verified import of_rois
+from lt_det.modeling.known_negatives import per_roi
 
 __all__ = ["RoIs", "record_proposals", "record_rois"]
 
@@ -27,7 +28,7 @@ class RoIs:
         num_per_image: RoIs of each picture, in order; they sum to R.
         weights: (R,), how many RoIs each stands for in the loss; None is one each.
         boxes: (R, 4), of the proposals, in pixels of the network's input; None where not recorded.
-        verified: (R, K) bool, see :meth:`BoxClsLoss.draw_mask`; None where not known.
+        known_negatives: (R, K) bool, see :meth:`BoxClsLoss.draw_mask`; None where not known.
     """
 
     features: torch.Tensor
@@ -35,7 +36,7 @@ class RoIs:
     num_per_image: Sequence[int]
     weights: torch.Tensor | None = None
     boxes: torch.Tensor | None = None
-    verified: torch.Tensor | None = None
+    known_negatives: torch.Tensor | None = None
 
     def __len__(self) -> int:
         """R."""
@@ -64,7 +65,7 @@ class RoIs:
         return self.weights.sum()
 
     def _part(self, rois: slice, images: slice) -> RoIs:
-        optional = (self.weights, self.boxes, self.verified)
+        optional = (self.weights, self.boxes, self.known_negatives)
         optional = (t if t is None else t[rois] for t in optional)
         numbers = self.num_per_image[images]
         return RoIs(self.features[rois], self.gt_classes[rois], numbers, *optional)
@@ -79,7 +80,8 @@ def record_rois(model: nn.Module) -> Iterator[list[RoIs]]:
     recorded: list[RoIs] = []
     features: dict[nn.Module, torch.Tensor] = {}
 
-    def keep_features(predictor: nn.Module, args: tuple[torch.Tensor]) -> None:
+    # Of the classifier, because a predictor's own forward may change them before.
+    def keep_features(predictor: nn.Module, _, args: tuple[torch.Tensor]) -> None:
         features[predictor] = args[0].flatten(1)
 
     def keep_rois(predictor: LTFastRCNNOutputLayers, proposals: Sequence) -> None:
@@ -87,13 +89,22 @@ def record_rois(model: nn.Module) -> Iterator[list[RoIs]]:
         labels = [kept.new_empty(0, dtype=torch.long), *(p.gt_classes for p in proposals)]
         boxes = [kept.new_empty(0, 4), *(p.proposal_boxes.tensor for p in proposals)]
         numbers = [len(p) for p in proposals]
-        verified = of_rois(predictor.verified, numbers)
+        known_negatives = per_roi(predictor.known_negatives, numbers)
         recorded.append(
-            RoIs(kept, torch.cat(labels), numbers, boxes=torch.cat(boxes), verified=verified)
+            RoIs(
+                kept,
+                torch.cat(labels),
+                numbers,
+                boxes=torch.cat(boxes),
+                known_negatives=known_negatives,
+            )
         )
 
     predictors = list(box_predictors(model))
-    hooks = [predictor.register_forward_pre_hook(keep_features) for predictor in predictors]
+    hooks = [
+        predictor.cls_score.register_forward_pre_hook(functools.partial(keep_features, predictor))
+        for predictor in predictors
+    ]
     for predictor in predictors:
         predictor.recorder = keep_rois
     try:

@@ -15,7 +15,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import torch
 
-__all__ = ["derived_seed", "picture_number", "seed_everything", "seeded"]
+__all__ = ["derived_seed", "own_draws", "picture_number", "seed_everything", "seeded"]
+
+# The first number of the keys of :func:`own_draws`: no other key begins with it.
+_OWN_DRAWS = 2**31
 
 
 def derived_seed(*key: int) -> int:
@@ -46,6 +49,20 @@ def seeded(*key: int) -> Iterator[None]:
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
+
+
+@contextlib.contextmanager
+def own_draws() -> Iterator[None]:
+    """Inside, CPU random numbers are of a stream of its own; afterwards all is as it was.
+
+    The stream follows from torch's random state, so other seeds give other numbers. What lt_det
+    initialises beside Detectron2's layers is drawn in here, so that these get the initial weights
+    that they have without lt_det.
+    """
+    with torch.random.fork_rng(devices=[]):
+        key = torch.randint(2**31, (2,), device="cpu").tolist()
+    with seeded(_OWN_DRAWS, *key):
+        yield
 
 
 def picture_number(record: Mapping) -> int:

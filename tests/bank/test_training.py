@@ -49,7 +49,7 @@ def test_the_same_classifier_as_in_the_detector(bank_cfg, stage1, tmp_path, loss
     # The checkpoint is of K + 1 logits.
     for node in ("BALANCED_SIGMOID", "SIGMOID", "DROP"):
         bank_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS[node].BACKGROUND_COLUMN = True
-    bank_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.SIGMOID.VERIFIED_ONLY = True
+    bank_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.SIGMOID.ONLY_KNOWN_NEGATIVES = True
     bank_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.DROP.THRESHOLD = 0.5
     bank_cfg.DATALOADER.SAMPLER_TRAIN = sampler
     bank_cfg.SOLVER.META.NAME, bank_cfg.SOLVER.META.SAMPLER.LAG = meta, 2
@@ -108,7 +108,7 @@ def test_class_aware_rois_train(bank_cfg, stage1, tmp_path):
 def test_class_aware_rois_have_no_lists_of_their_picture(bank_cfg, stage1, tmp_path):
     bank = build_feature_bank(bank_cfg, stage1, tmp_path / "bank")
     bank_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME = "SigmoidLoss"
-    bank_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.SIGMOID.VERIFIED_ONLY = True
+    bank_cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.SIGMOID.ONLY_KNOWN_NEGATIVES = True
     bank_cfg.FEATURE_BANK.ROI_SAMPLER = "class_aware"
     with pytest.raises(ValueError, match="'class_aware' does not know an RoI's picture"):
         train_classifier(bank_cfg, LTTrainer.build_model(bank_cfg), bank, training_dicts(bank_cfg))

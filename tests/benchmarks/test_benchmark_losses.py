@@ -56,7 +56,7 @@ def test_a_step_is_mask_forward_backward_and_statistics():
     calls = []
 
     class RecordingLoss(BoxClsLoss):
-        def draw_mask(self, gt_classes, verified=None, generator=None):
+        def draw_mask(self, gt_classes, known_negatives=None, weights=None):
             calls.append("mask")
             return torch.ones(len(gt_classes), self.num_logits)
 
@@ -65,7 +65,7 @@ def test_a_step_is_mask_forward_backward_and_statistics():
             logits.register_hook(lambda gradient: calls.append("backward"))
             return SoftmaxLoss(self.num_classes)(logits, gt_classes, mask)
 
-        def update_state(self, logits, gt_classes):
+        def update_state(self, logits, gt_classes, weights=None):
             calls.append("statistics")
 
     step = losses.training_step(RecordingLoss(5, long_tailed_stats(5)), 8)

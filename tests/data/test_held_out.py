@@ -4,10 +4,13 @@ import itertools
 
 import pytest
 from detectron2.config import get_cfg
+from detectron2.data import get_detection_dataset_dicts
 
+from lt_det.class_stats import ClassStats
 from lt_det.config import add_lt_det_config
 from lt_det.data.held_out import is_drawn, split_held_out
 from lt_det.data.loaders import build_train_loader
+from lt_det.data.statistics import class_stats_from_config
 
 
 def records_of(classes):
@@ -88,3 +91,27 @@ def test_the_loader_never_shows_them(tiny_cfg):
     assert len(shown) + len(aside) == 7
     tiny_cfg.DATASETS.HOLDOUT = 0.0
     assert build_train_loader(tiny_cfg).held_out is None
+
+
+@pytest.mark.parametrize("repeat_corrected", [False, True])
+def test_the_class_prior_is_that_of_the_images_that_train(tiny_cfg, repeat_corrected):
+    """Not of those that are set aside, which no loss sees."""
+    tiny_cfg.DATASETS.HOLDOUT = 0.5
+    tiny_cfg.DATALOADER.REPEAT_CORRECTED = repeat_corrected
+    records = build_train_loader(tiny_cfg, mapper=lambda record: record).dataset.records
+    num_classes = tiny_cfg.MODEL.ROI_HEADS.NUM_CLASSES
+    expected = ClassStats.from_dicts(records, num_classes)
+    assert class_stats_from_config(tiny_cfg) == expected
+    tiny_cfg.DATASETS.HOLDOUT = 0.0
+    assert class_stats_from_config(tiny_cfg).num_images > expected.num_images
+
+
+def test_the_class_prior_is_of_several_data_sets(tiny_cfg, toy_lvis):
+    """Two sets, each with images set aside."""
+    tiny_cfg.DATASETS.TRAIN, tiny_cfg.DATASETS.HOLDOUT = (toy_lvis.train, toy_lvis.val), 0.5
+    stats = class_stats_from_config(tiny_cfg)
+    records = get_detection_dataset_dicts(list(tiny_cfg.DATASETS.TRAIN), filter_empty=False)
+    kept, held_out = split_held_out(tiny_cfg, records)
+    num_classes = tiny_cfg.MODEL.ROI_HEADS.NUM_CLASSES
+    assert stats == ClassStats.from_dicts([records[i] for i in kept], num_classes)
+    assert held_out

@@ -69,10 +69,10 @@ def test_class_losses_by_hand():
 
 def test_class_losses_use_the_lists_of_the_pictures():
     """Classes 0 and 2 are the negatives that the picture was searched for."""
-    predictor = predictor_of(SigmoidLoss(K, verified_only=True), NotesLosses(K, D))
-    verified = torch.tensor([[True, False, True, False]] * 3)
+    predictor = predictor_of(SigmoidLoss(K, only_known_negatives=True), NotesLosses(K, D))
+    known_negatives = torch.tensor([[True, False, True, False]] * 3)
     labels = torch.tensor([0, 1, 1])
-    rois = RoIs(torch.randn(3, D), labels, [3], verified=verified)
+    rois = RoIs(torch.randn(3, D), labels, [3], known_negatives=known_negatives)
     adapt([predictor], [[rois]])
     u = predictor.cls_score(rois.features)
     expected = [
@@ -230,7 +230,7 @@ def test_on_a_bank_as_in_the_detector(tiny_cfg, tmp_path, name, loss):
     cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.NAME = loss
     # Of the K + 1 logits of stage 1, with LVIS's lists.
     cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.SIGMOID.BACKGROUND_COLUMN = True
-    cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.SIGMOID.VERIFIED_ONLY = True
+    cfg.MODEL.ROI_BOX_HEAD.CLS_LOSS.SIGMOID.ONLY_KNOWN_NEGATIVES = True
     # What the memory keeps goes by the order of RoIs, so no rounding may change a draw.
     cfg.MODEL.ROI_BOX_HEAD.FEATURE_AUGMENTATION.FEATURE_MEMORY.DTYPE = "float32"
     trainer = LTTrainer(cfg)

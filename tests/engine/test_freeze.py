@@ -2,7 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
+from detectron2.data import DatasetMapper, get_detection_dataset_dicts
+from detectron2.utils.events import EventStorage
 from torch import nn
+from toy_models import c4_model, cascade_model, pointrend_model, user_model, vitdet_model
 
 from lt_det.engine.freeze import (
     FrozenModulesInEval,
@@ -79,7 +83,8 @@ def test_frozen_norm_and_dropout_are_in_eval_mode_in_every_step():
     model = Detector()
     freeze_parameters(model, ("*cls_score*",))
     hook = FrozenModulesInEval(model)
-    expected = {"backbone.1", "backbone.2", "box_head.norm", "box_head.drop"}
+    expected = {"backbone", "backbone.0", "backbone.1", "backbone.2", "bbox_pred"}
+    expected |= {"box_head", "box_head.fc", "box_head.norm", "box_head.drop"}
     for _ in range(2):
         model.train()  # as Detectron2's evaluation leaves it
         hook.before_step()
@@ -92,7 +97,8 @@ def test_dropout_among_trained_layers_stays_active():
     model.train()
     FrozenModulesInEval(model).before_step()
     # Its norm is frozen, but the layer beside it trains: the dropout is that layer's.
-    assert modes(model) == {"backbone.1", "backbone.2", "box_head.norm"}
+    assert "box_head.norm" in modes(model)
+    assert not {"box_head", "box_head.fc", "box_head.drop"} & modes(model)
 
 
 def test_nothing_changes_without_frozen_parameters():
@@ -133,12 +139,77 @@ def test_frozen_batch_norm_neither_moves_nor_depends_on_the_batch():
     assert all(v.equal(before[k]) for k, v in model.state_dict().items())
 
 
+class FunctionalDropout(nn.Module):
+    """As third parties write it: nothing tells it from any other layer but its mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return F.dropout(self.fc(x), 0.5, self.training)
+
+
+def test_a_third_partys_dropout_in_a_frozen_head_is_off():
+    model = nn.ModuleDict({"box_head": FunctionalDropout(), "cls_score": nn.Linear(4, 5)})
+    freeze_parameters(model, ("cls_score*",))
+    features = torch.randn(64, 4)
+    model.train()
+    assert not model.box_head(features).equal(model.box_head(features))
+    FrozenModulesInEval(model).before_step()
+    assert model.box_head(features).equal(model.box_head(features))
+    assert model.training
+    assert model.cls_score.training
+
+
+@pytest.mark.integration
+def test_stochastic_depth_of_a_frozen_vit_is_off(tiny_cfg, toy_lvis):
+    """timm's DropPath, in Detectron2's ViTDet; all of the detector that returns losses trains."""
+    model = vitdet_model(tiny_cfg, toy_lvis.num_classes, drop_path=0.5)
+    images = torch.randn(2, 3, 64, 64)
+
+    def varies():
+        with torch.no_grad():
+            first, second = model.backbone(images), model.backbone(images)
+        return any(not first[name].equal(second[name]) for name in first)
+
+    model.train()
+    assert varies()
+    freeze_parameters(model, ("*cls_score*",))
+    FrozenModulesInEval(model).before_step()
+    assert not varies()
+    keep = (model, model.proposal_generator, model.roi_heads, model.roi_heads.mask_head)
+    assert all(module.training for module in (*keep, model.roi_heads.box_predictor))
+    layers = [*model.roi_heads.mask_head.children(), model.roi_heads.box_head, model.backbone]
+    assert not any(module.training for layer in layers for module in layer.modules())
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("build", [user_model, pointrend_model, cascade_model, c4_model])
+def test_a_detector_of_others_trains_with_everything_frozen_but_the_classifier(
+    tiny_cfg, toy_lvis, build
+):
+    """Foreign ROI heads run their frozen mask head, which must still return losses."""
+    model = build(tiny_cfg, toy_lvis.num_classes).train()
+    freeze_parameters(model, ("*cls_score*",))
+    hook = FrozenModulesInEval(model)
+    mapper = DatasetMapper(tiny_cfg, is_train=True)
+    batch = [mapper(r) for r in get_detection_dataset_dicts([toy_lvis.train])[:2]]
+    with EventStorage():
+        expected = {name for name in model(batch) if not name.startswith("loss_of_theirs")}
+        hook.before_step()
+        losses = model(batch)
+    assert expected <= losses.keys()
+    assert "loss_mask" in losses
+    assert all(loss.isfinite() for loss in losses.values())
+    assert not model.backbone.training
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("is_frozen", [True, False])
 def test_a_frozen_rpn_proposes_as_in_training_without_losses(tiny_cfg, is_frozen):
     from detectron2.modeling import build_model
     from detectron2.structures import Boxes, ImageList, Instances
-    from detectron2.utils.events import EventStorage
 
     tiny_cfg.MODEL.RPN.POST_NMS_TOPK_TRAIN, tiny_cfg.MODEL.RPN.POST_NMS_TOPK_TEST = 30, 7
     model = build_model(tiny_cfg).train()

@@ -30,9 +30,9 @@ _SIGMOID = {
     "link": ("gumbel", ["logistic", "", None]),
     "federated_classes": (4, [-1]),
     "federated_power": (0.0, _NOT_NEGATIVE),
-    "verified_only": (True, _BOOL),
+    "only_known_negatives": (True, _BOOL),
 }
-_TAIL = {"threshold": (0.2, [-0.1, 1.5, math.nan]), "keep_verified": (True, _BOOL)}
+_TAIL = {"threshold": (0.2, [-0.1, 1.5, math.nan]), "keep_known_negatives": (True, _BOOL)}
 _ALPHA = {"alpha": (-1.0, [1.5, math.nan])}
 _ROW_WEIGHTS = {
     "norm": ("sample", ["mean", "", None]),
@@ -130,7 +130,7 @@ BESIDE = {
 BESIDE_PARAMETER = {
     "background_column": {"objectness": ""},
     "federated_power": {"federated_classes": 4},
-    "keep_verified": {"threshold": 0.2},
+    "keep_known_negatives": {"threshold": 0.2},
     "group_thresholds": {"background_shares": (0.2, 0.5, 1.0)},
 }
 # Losses with weights that are made from the logits and have no gradient: their own tests check it.
@@ -175,13 +175,26 @@ def inputs(loss: BoxClsLoss, num_rois: int = R, dtype=torch.float64):
     return logits, torch.arange(num_rois) % (loss.num_classes + 1)
 
 
+def known_negatives_of(loss: BoxClsLoss, gt_classes: torch.Tensor):
+    """Every other class, others in every other RoI; None for a loss that uses none."""
+    if not loss.uses_known_negatives:
+        return None
+    rows = torch.arange(len(gt_classes)).unsqueeze(1)
+    return (rows + torch.arange(loss.num_classes)) % 2 == 0
+
+
 def mask_of(loss: BoxClsLoss, gt_classes: torch.Tensor):
-    """The mask; every other class is verified, others in every other RoI."""
-    verified = None
-    if loss.uses_verified:
-        rows = torch.arange(len(gt_classes)).unsqueeze(1)
-        verified = (rows + torch.arange(loss.num_classes)) % 2 == 0
-    return loss.draw_mask(gt_classes, verified, torch.Generator().manual_seed(0))
+    """Draw the mask of :func:`known_negatives_of`, the same at every call."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return loss.draw_mask(gt_classes, known_negatives_of(loss, gt_classes))
+
+
+def permuted_columns(mask: torch.Tensor | None, columns: torch.Tensor):
+    """A mask under another order of the logits; a column of the rows' own stays where it is."""
+    if mask is None or mask.shape[1] < len(columns):
+        return mask
+    return torch.cat([mask[:, columns], mask[:, len(columns) :]], dim=1)
 
 
 def value_and_gradient(loss, logits, gt_classes):

@@ -74,13 +74,14 @@ def pointrend_model(cfg, num_classes):
     return build_model(cfg)
 
 
-def vitdet_model(cfg, num_classes):
+def vitdet_model(cfg, num_classes, drop_path=0.1):
     """Built from constructor arguments; the config above is not used."""
     pytest.importorskip("timm", reason="Detectron2's ViT needs timm")
     model = model_zoo.get_config("common/models/mask_rcnn_vitdet.py").model
     vit = model.backbone.net
     vit.embed_dim, vit.depth, vit.num_heads, vit.img_size = 16, 2, 2, 64
     vit.window_size, vit.window_block_indexes = 2, [0]
+    vit.drop_path_rate = drop_path
     model.backbone.out_channels = 16
     model.backbone.square_pad = 64
     model.proposal_generator.head.in_channels = 16

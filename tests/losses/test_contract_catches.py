@@ -4,10 +4,11 @@ import pytest
 import test_contract
 import test_contract_config
 import test_contract_state
+import test_contract_weights
 import torch
 import torch.nn.functional as F
 
-from lt_det.losses import SoftmaxLoss
+from lt_det.losses import BalancedGroupSoftmaxLoss, EQLv2Loss, SoftmaxLoss
 from lt_det.losses.base import ExactBuffers
 
 
@@ -52,7 +53,7 @@ class UnsavedLoss(SoftmaxLoss):
     def shift(self, gt_classes):
         return F.pad(self.seen.log(), (0, 1)).unsqueeze(0)
 
-    def update_state(self, logits, gt_classes):
+    def update_state(self, logits, gt_classes, weights=None):
         self.seen = self.seen + torch.bincount(gt_classes, minlength=self.num_classes + 1)[:-1]
 
 
@@ -65,6 +66,28 @@ class PlainBufferLoss(SoftmaxLoss):
 class IgnoresItsParameterLoss(SoftmaxLoss):
     def __init__(self, num_classes, class_stats=None, *, tau: float = 1.0):
         super().__init__(num_classes, class_stats)
+
+
+class CountsRowsLoss(EQLv2Loss):
+    def update_state(self, logits, gt_classes, weights=None):
+        super().update_state(logits, gt_classes)
+
+
+class MasksByRowsLoss(BalancedGroupSoftmaxLoss):
+    def draw_mask(self, gt_classes, known_negatives=None, weights=None):
+        return super().draw_mask(gt_classes, known_negatives)
+
+
+class AveragesRowsLoss(SoftmaxLoss):
+    def forward(self, logits, gt_classes, mask=None):
+        losses = super().forward(logits, gt_classes, mask)
+        return losses / losses.detach().mean()
+
+
+def by_copies_of_a_group(cls, hyper, class_stats):
+    # Without others nothing is random.
+    settings = {"others_ratio": 0.0}
+    test_contract_weights.test_integer_weights_are_copies(cls, settings, class_stats)
 
 
 def by_counts_in_half_precision(cls, hyper, class_stats):
@@ -98,6 +121,9 @@ def parameters(cls, hyper, class_stats):
         (UnsavedLoss, test_contract_state.test_state_dict_round_trip, "equal"),
         (PlainBufferLoss, by_counts_in_half_precision, "seen: register it into an ExactBuffers"),
         (PlainBufferLoss, a_stock_state, "into an ExactBuffers"),
+        (CountsRowsLoss, test_contract_weights.test_integer_weights_are_copies, "not close"),
+        (MasksByRowsLoss, by_copies_of_a_group, "not close"),
+        (AveragesRowsLoss, test_contract_weights.test_integer_weights_are_copies, "not close"),
         (IgnoresItsParameterLoss, parameters, r"add \['tau'\] of IgnoresItsParameterLoss to"),
     ],
 )

@@ -48,7 +48,7 @@ class RecordingLoss(SoftmaxLoss):
         super().__init__(num_classes)
         self.calls = []
 
-    def draw_mask(self, gt_classes, verified=None, generator=None):
+    def draw_mask(self, gt_classes, known_negatives=None, weights=None):
         self.calls.append("draw_mask")
         return torch.full((len(gt_classes), self.num_logits), 0.5)
 
@@ -56,7 +56,7 @@ class RecordingLoss(SoftmaxLoss):
         self.calls.append(("forward", mask.unique().tolist()))
         return super().forward(logits, gt_classes)
 
-    def update_state(self, logits, gt_classes):
+    def update_state(self, logits, gt_classes, weights=None):
         self.calls.append(("update_state", logits.requires_grad))
 
 

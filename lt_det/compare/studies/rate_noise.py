@@ -63,8 +63,8 @@ def rate_gradients(
     seed = max(cfg.SEED, 0)
     plan = build_batch_plan(cfg, dataset_dicts, seed)
     step = build_meta_step(cfg, model, optimizer, plan)
-    uses_verified = predictor.cls_loss.uses_verified
-    batches = meta_batches(cfg, bank, plan, dataset_dicts, seed, uses_verified)
+    uses_known_negatives = predictor.cls_loss.uses_known_negatives
+    batches = meta_batches(cfg, bank, plan, dataset_dicts, seed, uses_known_negatives)
     batches = itertools.islice(batches, steps)
     gradients = []
     with EventStorage():

@@ -17,7 +17,7 @@ from tabulate import tabulate
 from torch import nn
 
 from lt_det.bank.extract_training_set import build_feature_bank
-from lt_det.class_stats import GROUP_NAMES, ClassStats
+from lt_det.class_stats import GROUP_NAMES
 from lt_det.engine.checkpoint import LTCheckpointer
 from lt_det.engine.trainer import LTTrainer
 from lt_det.modeling.find_predictors import box_predictors
@@ -51,26 +51,31 @@ def recall_table(cfg: CfgNode, dataset_name: str, checkpoints: Sequence[str]) ->
         checkpointer.load(path)
         (predictor,) = box_predictors(model)
         stats = predictor.cls_loss.require_class_stats().value()
-        recall = recall_by_group(predictor.cls_score, rois, stats)
+        groups = stats.groups(cfg.DATASETS.GROUP_THRESHOLDS)
+        recall = recall_by_group(predictor.cls_score, rois, groups)
         rows.append([path, *(f"{100 * value:.1f}" for value in recall)])
     headers = ["checkpoint", *(f"{name} recall" for name in GROUP_NAMES)]
     return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
 
 
 @torch.no_grad()
-def recall_by_group(classifier: nn.Module, rois: RoIs, stats: ClassStats) -> np.ndarray:
-    """Share of foreground RoIs whose best foreground class is right, mean over classes, (3,).
+def recall_by_group(classifier: nn.Module, rois: RoIs, groups: np.ndarray) -> np.ndarray:
+    """Average over classes the share of RoIs whose best foreground class is right, (3,).
 
     Every class counts once, however many RoIs it has; classes without RoIs are left out.
     Background plays no part. NaN for a group without RoIs.
+
+    Args:
+        classifier: features to logits.
+        rois: on any device.
+        groups: (K,), the group of each class, see :meth:`ClassStats.groups`.
     """
-    num_classes = stats.num_classes
+    num_classes = len(groups)
     predicted = classifier(rois.features)[:, :num_classes].argmax(dim=1)
     foreground = rois.gt_classes < num_classes
     right = rois.gt_classes[foreground & (predicted == rois.gt_classes)]
-    hits = torch.bincount(right, minlength=num_classes).numpy()
-    total = torch.bincount(rois.gt_classes[foreground], minlength=num_classes).numpy()
-    groups = stats.groups()
+    hits = torch.bincount(right, minlength=num_classes).cpu().numpy()
+    total = torch.bincount(rois.gt_classes[foreground], minlength=num_classes).cpu().numpy()
     recall = []
     for group in range(len(GROUP_NAMES)):
         present = (groups == group) & (total > 0)

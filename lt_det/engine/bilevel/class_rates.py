@@ -21,6 +21,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from lt_det.losses.weighted_rows import count_by_class
+
 __all__ = [
     "class_weights",
     "foreground_count",
@@ -32,9 +34,17 @@ __all__ = [
 ]
 
 
-def foreground_count(gt_classes: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """Number of RoIs of each foreground class, (K,) int64: sum it over the ranks."""
-    return torch.bincount(gt_classes, minlength=num_classes + 1)[:num_classes]
+def foreground_count(
+    gt_classes: torch.Tensor, num_classes: int, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Count the RoIs of each foreground class, (K,) float64: sum it over the ranks.
+
+    Args:
+        gt_classes: (R,) in [0, K].
+        num_classes: K.
+        weights: (R,), how many RoIs each row stands for; None is one each.
+    """
+    return count_by_class(gt_classes, num_classes, weights)[:num_classes]
 
 
 def sum_by_index(values: torch.Tensor, index: torch.Tensor, size: int) -> torch.Tensor:

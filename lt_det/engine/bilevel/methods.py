@@ -89,7 +89,7 @@ class MetaReweighter:
     def _count(self, rois: RoIs) -> torch.Tensor | None:
         if not self._normalized:
             return None
-        return sum_over_ranks(foreground_count(rois.gt_classes, self._num_classes))
+        return sum_over_ranks(foreground_count(rois.gt_classes, self._num_classes, rois.weights))
 
 
 class MetaSampler:

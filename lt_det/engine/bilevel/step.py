@@ -151,7 +151,8 @@ class MetaStep:
         for number, stage in enumerate(self._stages):
             for name, parameter in stage.parameters.items():
                 parameter.grad = self._gradients[number, name].to(parameter)
-            stage.predictor.cls_loss.update_state(stage.logits, stage.rois.gt_classes)
+            rois = stage.rois
+            stage.predictor.cls_loss.update_state(stage.logits, rois.gt_classes, rois.weights)
         self._optimizer.step()
         self._optimizer.zero_grad()
         del self._stages, self._gradients, self._by_rates
@@ -168,9 +169,9 @@ class MetaStep:
     def _stage(self, predictor: LTFastRCNNOutputLayers, rois: RoIs) -> _Stage:
         parameters = trainable_parameters(predictor.cls_score)
         logits = classifier_logits(predictor.cls_score, parameters, rois.features)
-        mask = predictor.cls_loss.draw_mask(rois.gt_classes, rois.verified)
+        mask = predictor.cls_loss.draw_mask(rois.gt_classes, rois.known_negatives, rois.weights)
         losses, delta = loss_and_gradient(predictor.cls_loss, logits, rois.gt_classes, mask)
-        log_accuracy(predictor.cls_loss, logits, rois.gt_classes)
+        log_accuracy(predictor.cls_loss, logits, rois.gt_classes, rois.weights)
         normaliser = _normaliser(predictor, rois)
         rated = self.method.rated_rows(rois)
         rated_parts = _rows(rois.features, rated), _rows(delta, rated)
@@ -221,7 +222,7 @@ class MetaStep:
                 rois.gt_classes,
                 loss,
                 _normaliser(stage.predictor, rois),
-                loss.draw_mask(rois.gt_classes, rois.verified),
+                loss.draw_mask(rois.gt_classes, rois.known_negatives, rois.weights),
                 rois.weights,
             )
             total = total + value
@@ -248,10 +249,9 @@ class MetaStep:
 
 
 def _normaliser(predictor: LTFastRCNNOutputLayers, rois: RoIs) -> float:
-    """RoIs of all ranks, at least 1, over the weight of the loss in the total."""
-    return max(float(sum_over_ranks(rois.num_rois)), 1.0) / predictor.loss_weight.get(
-        "loss_cls", 1.0
-    )
+    """Divide the RoIs of all ranks, 1 without any, by the weight of the loss in the total."""
+    number = float(sum_over_ranks(rois.num_rois)) or 1.0
+    return number / predictor.loss_weight.get("loss_cls", 1.0)
 
 
 def _hypergradient(stage: _Stage, direction: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -7,6 +7,7 @@ import torch
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.sigmoid.links import LINKS
 from lt_det.losses.sigmoid.plain import SigmoidLoss
+from lt_det.losses.weighted_rows import round_at_random
 from lt_det.registry import MethodCard
 
 __all__ = ["ACSLLoss"]
@@ -20,9 +21,10 @@ class ACSLLoss(SigmoidLoss):
     2104.00885: Omega_ij = 1 for the RoI's own class and where g(z_ij) >= xi, else 0. For background
     RoIs scores decide nothing, as in the released code (one of its comments says they do): they are
     negatives of frequent classes, and a share of them, drawn at random for each group, of common
-    and of rare ones. It is drawn from the background of each process. As published the classifier
-    alone trains, in a second stage that begins with the softmax classifier of the first, and the
-    background column is dropped at test.
+    and of rare ones. It is drawn from the background of each process; its size is rounded at
+    random (the released code rounds down). As published the classifier alone trains, in a second
+    stage that begins with the softmax classifier of the first, and the background column is dropped
+    at test.
 
     Args:
         num_classes: see :class:`BoxClsLoss`.
@@ -78,17 +80,19 @@ class ACSLLoss(SigmoidLoss):
         self.background_shares = background_shares
         self.group_thresholds = group_thresholds
 
-    def draw_mask(self, gt_classes, verified=None, generator=None):
+    def draw_mask(self, gt_classes, known_negatives=None, weights=None):
         """Which elements count, bool (R, C), as far as scores do not decide."""
-        mask = super().draw_mask(gt_classes, verified, generator)
+        mask = super().draw_mask(gt_classes, known_negatives, weights)
         counts = self.require_class_stats().image_count
         group = torch.bucketize(counts, counts.new_tensor(self.group_thresholds))
         background = (gt_classes == self.num_classes).nonzero().flatten()
         of_group = torch.ones(3, len(gt_classes), dtype=torch.bool, device=group.device)
-        for number, share in enumerate(self.background_shares):
+        # Rows of any weight are kept with equal probability, so each RoI behind them is.
+        num_kept = round_at_random(len(background) * torch.tensor(self.background_shares))
+        for number, kept in enumerate(num_kept.int().tolist()):
             # On CPU, where the draw is the same for every device.
-            order = torch.randperm(len(background), generator=generator).to(group.device)
-            of_group[number, background[order[int(share * len(background)) :]]] = False
+            order = torch.randperm(len(background)).to(group.device)
+            of_group[number, background[order[kept:]]] = False
         kept = self.with_background(of_group[group].T)
         return kept if mask is None else kept & mask
 

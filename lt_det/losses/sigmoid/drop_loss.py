@@ -6,6 +6,7 @@ import torch
 
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.sigmoid.eql import EQLLoss
+from lt_det.losses.weighted_rows import count_by_class
 from lt_det.registry import MethodCard
 from lt_det.utils.distributed import sum_over_ranks
 
@@ -45,17 +46,16 @@ class DropLoss(EQLLoss):
         use_when="End to end; with LINK gumbel and repeat factors it is GOL (arXiv 2207.10936).",
     )
 
-    def draw_mask(self, gt_classes, verified=None, generator=None):
+    def draw_mask(self, gt_classes, known_negatives=None, weights=None):
         """Which elements count, bool (R, C), with background RoIs dropped for tail classes."""
-        mask = super().draw_mask(gt_classes, verified, generator)
+        mask = super().draw_mask(gt_classes, known_negatives, weights)
         tail = self.tail_classes()
         foreground = gt_classes < self.num_classes
-        in_tail = tail[gt_classes[foreground]]
-        counts = torch.stack([in_tail.sum(), foreground.sum()])
-        num_tail, num_foreground = sum_over_ranks(counts).tolist()
-        rho = num_tail / num_foreground if num_foreground else 1.0
+        count = count_by_class(gt_classes, self.num_classes, weights)[: self.num_classes]
+        num_tail, num_foreground = sum_over_ranks(torch.stack([count @ tail.double(), count.sum()]))
+        rho = torch.where(num_foreground > 0, num_tail / num_foreground, 1.0)
         # On the labels' device: there are too many elements to bring them over.
         shape = len(gt_classes), self.num_classes
-        drawn = torch.rand(shape, generator=generator, device=gt_classes.device) < rho
+        drawn = torch.rand(shape, device=gt_classes.device) < rho
         kept = self.with_background(drawn.logical_or_(~tail).logical_or_(foreground.unsqueeze(1)))
         return kept if mask is None else kept & mask

@@ -81,7 +81,7 @@ class EFLLoss(FocalLoss):
         return weight if alpha is None else alpha.mul_(weight)
 
     @torch.no_grad()
-    def update_state(self, logits, gt_classes):
+    def update_state(self, logits, gt_classes, weights=None):
         """Add the batch's gradients, as this loss weighs them."""
         logits, targets = self.inputs(logits, gt_classes)
         link = LINKS[self.link]
@@ -92,4 +92,4 @@ class EFLLoss(FocalLoss):
         slopes = link.loss(logits, targets).mul_(1 - error).mul_(focus).add_(error)
         slopes.mul_(log_error.mul_(focus).exp_()).mul_(link.stretch(logits))
         slopes.mul_(self.element_weight(logits, targets, gt_classes))
-        self.gradient_sums.add(slopes, gt_classes)
+        self.gradient_sums.add(slopes, gt_classes, weights)

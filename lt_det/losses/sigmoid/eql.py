@@ -22,15 +22,15 @@ class EQLLoss(SigmoidLoss):
     classes, whose share of images is below lambda. Background RoIs stay negatives of all.
 
     On LVIS the text keeps the weight of classes that are annotated for the image (its section 4.2,
-    quoted in issue 4 of the released repository), which is ``keep_verified``. The released code
-    does not, because it did not help (its author, there).
+    quoted in issue 4 of the released repository), which is ``keep_known_negatives``. The released
+    code does not, because it did not help (its author, there).
 
     Args:
         num_classes: see :class:`BoxClsLoss`.
         class_stats: see :class:`BoxClsLoss`; required in training.
         threshold: lambda, as in the repository of EQL v2 for LVIS v1; 0.00177 as released for
             v0.5. Both are about 100 images, where LVIS's frequent classes begin.
-        keep_verified: see above.
+        keep_known_negatives: see above.
         kwargs: see :class:`SigmoidLoss`.
 
     Raises:
@@ -42,7 +42,7 @@ class EQLLoss(SigmoidLoss):
         paper="Tan et al., Equalization Loss, CVPR 2020",
         arxiv="2003.05176",
         equation="sigmoid, Omega_ij = 1 - [i is foreground] [f_j < lambda] (1 - t_ij)",
-        released="PRIOR_PROB 0.001; v0.5: THRESHOLD 0.00177. The text: KEEP_VERIFIED True.",
+        released="PRIOR_PROB 0.001; v0.5: THRESHOLD 0.00177. The text: KEEP_KNOWN_NEGATIVES True.",
         cost="a weight an element",
         use_when="End to end, with repeat factors or without; LINK gumbel for GOL's weaker host.",
     )
@@ -53,36 +53,36 @@ class EQLLoss(SigmoidLoss):
         class_stats=None,
         *,
         threshold: float = 0.0011,
-        keep_verified: bool = False,
+        keep_known_negatives: bool = False,
         **kwargs,
     ):
         super().__init__(num_classes, class_stats, **kwargs)
         if not 0 <= threshold <= 1:
             raise ValueError(f"Expected `threshold` to be in [0, 1], but got {threshold}")
         self.threshold = threshold
-        self.keep_verified = keep_verified
+        self.keep_known_negatives = keep_known_negatives
 
     @property
-    def uses_verified(self) -> bool:
-        """See :attr:`BoxClsLoss.uses_verified`."""
-        return self.keep_verified or super().uses_verified
+    def uses_known_negatives(self) -> bool:
+        """See :attr:`BoxClsLoss.uses_known_negatives`."""
+        return self.keep_known_negatives or super().uses_known_negatives
 
     def tail_classes(self) -> torch.Tensor:
         """Which classes are rarer than lambda, bool (K,)."""
         return frequency(self.require_class_stats(), "image") < self.threshold
 
-    def draw_mask(self, gt_classes, verified=None, generator=None):
-        """Here too, with ``keep_verified``, the weight: nobody else knows the lists."""
-        mask = super().draw_mask(gt_classes, verified, generator)
-        if not self.keep_verified:
+    def draw_mask(self, gt_classes, known_negatives=None, weights=None):
+        """Here too, with ``keep_known_negatives``, the weight: nobody else knows the lists."""
+        mask = super().draw_mask(gt_classes, known_negatives, weights)
+        if not self.keep_known_negatives:
             return mask
         kept = ~self._ignored(gt_classes) | self.one_hot(gt_classes, self.num_classes, torch.bool)
-        kept = self.with_background(kept | verified)
+        kept = self.with_background(kept | known_negatives)
         return kept if mask is None else kept & mask
 
     def element_weight(self, logits, targets, gt_classes):
         """Omega, a constant."""
-        if self.keep_verified:
+        if self.keep_known_negatives:
             return None
         ignored = F.pad(self._ignored(gt_classes), (0, self.num_columns - self.num_classes))
         return targets.masked_fill(~ignored, 1)

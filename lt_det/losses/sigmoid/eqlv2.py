@@ -93,9 +93,9 @@ class EQLv2Loss(SigmoidLoss):
         return torch.where(targets > 0, *weights.to(logits))
 
     @torch.no_grad()
-    def update_state(self, logits, gt_classes):
+    def update_state(self, logits, gt_classes, weights=None):
         """Add the batch's gradients, as this loss weighs them."""
         logits, targets = self.inputs(logits, gt_classes)
         link = LINKS[self.link]
         slopes = (link.probs(logits) - targets).abs_().mul_(link.stretch(logits))
-        self.gradient_sums.add(slopes, gt_classes, self.class_weights())
+        self.gradient_sums.add(slopes, gt_classes, weights, self.class_weights())

@@ -15,8 +15,8 @@ class FederatedLoss(SigmoidLoss):
 
     Zhou et al., "Probabilistic two-stage detection", arXiv 2103.07461, after the federated
     annotation of LVIS: a class that an image does not show may not have been looked for. A drawn
-    class is one that most images do not show either; ``verified_only`` asks LVIS's lists instead
-    (or besides). The draw is Detectron2's ``USE_FED_LOSS``.
+    class is one that most images do not show either; ``only_known_negatives`` asks LVIS's lists
+    instead (or besides). The draw is Detectron2's ``USE_FED_LOSS``.
 
     The number is of each process's batch, as in Detectron2: with more images a process, fewer
     classes are drawn. The released projects start from ``prior_prob`` 0.01, Detectron2 from 0.5.

@@ -12,7 +12,6 @@ def draw_federated_classes(
     image_count: torch.Tensor,
     num_federated: int,
     power: float,
-    generator: torch.Generator | None = None,
 ) -> torch.Tensor:
     """The classes of the batch, filled up with absent ones, drawn ~ image_count^power.
 
@@ -24,7 +23,6 @@ def draw_federated_classes(
         image_count: (K,).
         num_federated: how many classes to fill up to.
         power: exponent.
-        generator: source of randomness, on CPU.
 
     Returns:
         (K,) bool.
@@ -38,5 +36,5 @@ def draw_federated_classes(
     chance[present] = 0
     missing = min(num_federated - int(present.sum()), int((chance > 0).sum()))
     if missing > 0:
-        present[torch.multinomial(chance, missing, generator=generator)] = True
+        present[torch.multinomial(chance, missing)] = True
     return present[:num_classes].to(gt_classes.device)

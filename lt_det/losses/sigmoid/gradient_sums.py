@@ -26,22 +26,29 @@ class GradientSums(ExactBuffers):
 
     @torch.no_grad()
     def add(
-        self, slopes: torch.Tensor, gt_classes: torch.Tensor, weights: torch.Tensor | None = None
+        self,
+        slopes: torch.Tensor,
+        gt_classes: torch.Tensor,
+        weights: torch.Tensor | None = None,
+        class_weights: torch.Tensor | None = None,
     ) -> None:
         """Add a batch; all ranks must call it.
 
         Args:
             slopes: absolute derivatives (R, K or more); columns beyond the K are left out.
             gt_classes: (R,); in [0, K) for positives.
-            weights: (2, K), by which the class's positives and its negatives are multiplied.
+            weights: (R,), how many RoIs each row stands for; None is one each.
+            class_weights: (2, K), by which the class's positives and its negatives are multiplied.
         """
         rows = (gt_classes < len(self.positive)).nonzero().flatten()
         classes = gt_classes[rows]
         positive = torch.zeros_like(self.positive)
+        if weights is not None:
+            slopes = slopes * weights.to(slopes).unsqueeze(1)
         positive.index_add_(0, classes, slopes[rows, classes].to(positive))
         negative = slopes.sum(dim=0)[: len(positive)].to(positive) - positive
         sums = torch.stack([positive, negative])
-        total = sum_over_ranks(sums if weights is None else sums * weights.to(sums))
+        total = sum_over_ranks(sums if class_weights is None else sums * class_weights.to(sums))
         self.positive += total[0]
         self.negative += total[1]
 

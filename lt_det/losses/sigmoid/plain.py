@@ -11,6 +11,7 @@ from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY
 from lt_det.losses.shift import ShiftedLoss
 from lt_det.losses.sigmoid.federated_classes import draw_federated_classes
 from lt_det.losses.sigmoid.links import LINKS
+from lt_det.losses.weighted_rows import present_rows
 from lt_det.registry import MethodCard
 
 __all__ = ["SigmoidLoss"]
@@ -25,7 +26,7 @@ class SigmoidLoss(ShiftedLoss):
     A background RoI is a negative of every class. Here g is the sigmoid, S zero and Omega one. A
     long-tail loss overrides :meth:`shift` or :meth:`element_weight`; the parameters below are
     settings of every one of them, so that methods combine: GOL is the Gumbel link under EQL or
-    DropLoss, and each loss may leave out negatives that LVIS never verified.
+    DropLoss, and each loss may leave out negatives that LVIS does not know.
 
     Differences from Detectron2's ``USE_SIGMOID_CE``: no dead background column, and the classifier
     starts from a prior probability (Lin et al., "Focal Loss for Dense Object Detection"), without
@@ -45,8 +46,8 @@ class SigmoidLoss(ShiftedLoss):
         federated_classes: if above 0, a batch (of each process) trains the classes it contains and
             as many others, drawn at random, as make up this number; see :class:`FederatedLoss`.
         federated_power: they are drawn ~ image_count^power.
-        verified_only: an RoI is a negative of the classes alone that LVIS verified in its image:
-            those on the image's negative list, and those that are annotated there exhaustively.
+        only_known_negatives: an RoI is a negative of the classes alone that LVIS knows about in its
+            image: those on its negative list, and those that are annotated there exhaustively.
 
     Raises:
         ValueError: if a parameter has no meaning.
@@ -74,7 +75,7 @@ class SigmoidLoss(ShiftedLoss):
         link: str = "sigmoid",
         federated_classes: int = 0,
         federated_power: float = 0.5,
-        verified_only: bool = False,
+        only_known_negatives: bool = False,
     ):
         super().__init__(num_classes, class_stats)
         if not 0 < prior_prob < 1:
@@ -97,7 +98,7 @@ class SigmoidLoss(ShiftedLoss):
         self.link = link
         self.federated_classes = federated_classes
         self.federated_power = federated_power
-        self.verified_only = verified_only
+        self.only_known_negatives = only_known_negatives
 
     @property
     def num_logits(self) -> int:
@@ -110,31 +111,32 @@ class SigmoidLoss(ShiftedLoss):
         return self.num_classes + int(bool(self.objectness))
 
     @property
-    def uses_verified(self) -> bool:
-        """See :attr:`BoxClsLoss.uses_verified`."""
-        return self.verified_only
+    def uses_known_negatives(self) -> bool:
+        """See :attr:`BoxClsLoss.uses_known_negatives`."""
+        return self.only_known_negatives
 
     def init_bias(self) -> float:
         """The logit of ``prior_prob``."""
         return LINKS[self.link].logit(self.prior_prob)
 
-    def draw_mask(self, gt_classes, verified=None, generator=None):
-        """Which elements count, bool (R, C): the federated classes, the verified negatives."""
-        if self.uses_verified and verified is None:
+    def draw_mask(self, gt_classes, known_negatives=None, weights=None):
+        """Which elements count, bool (R, C): the federated classes, the known negatives."""
+        if self.uses_known_negatives and known_negatives is None:
             raise ValueError(
-                f"{type(self).__name__} with `verified_only` or `keep_verified` needs LVIS's lists "
-                "of each RoI's picture, which are not known here: call "
-                "lt_det.modeling.find_predictors.read_verified_lists(model) once, or set them to "
+                f"{type(self).__name__} with `only_known_negatives` or `keep_known_negatives` "
+                "needs LVIS's lists of each RoI's image, which are not known here: call "
+                "lt_det.modeling.find_predictors.read_known_negatives(model) once, or set them to "
                 "False"
             )
         mask = None
         if self.federated_classes:
             image_count = self.require_class_stats().image_count
             number, power = self.federated_classes, self.federated_power
-            mask = draw_federated_classes(gt_classes, image_count, number, power, generator)
+            rows = present_rows(gt_classes, weights)
+            mask = draw_federated_classes(rows, image_count, number, power)
             mask = mask.expand(len(gt_classes), -1)
-        if self.verified_only:
-            known = verified | self.one_hot(gt_classes, self.num_classes, torch.bool)
+        if self.only_known_negatives:
+            known = known_negatives | self.one_hot(gt_classes, self.num_classes, torch.bool)
             mask = known if mask is None else known & mask
         return mask if mask is None else self.with_background(mask)
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY, BoxClsLoss
 from lt_det.losses.prior import check_count_type
+from lt_det.losses.weighted_rows import ones_or, round_at_random
 from lt_det.registry import MethodCard
 from lt_det.utils.distributed import sum_over_ranks
 
@@ -23,7 +24,8 @@ class BalancedGroupSoftmaxLoss(BoxClsLoss):
     Softmax", CVPR 2020, arXiv 2006.10408. Groups are bins of training counts; each has a logit
     "others" beside its classes', and background against foreground is one group more. A group's
     loss is the mean over all of its RoIs and ``others_ratio`` times as many of the other RoIs,
-    drawn at random; 0 without any of its own. In training the classifier alone starts anew.
+    drawn at random (a fraction of an RoI is rounded at random, by the released code down); 0
+    without any of its own. In training the classifier alone starts anew.
 
     The (R, C) logits, with G groups, are those of the K classes, of background, of foreground, and
     of "others" in each group. C = K + 2 + G does not depend on the class statistics, which may come
@@ -96,21 +98,32 @@ class BalancedGroupSoftmaxLoss(BoxClsLoss):
         count = self.require_class_stats().count(self.count_type)
         return torch.bucketize(count, count.new_tensor(self.thresholds), right=True)
 
-    def draw_mask(self, gt_classes, verified=None, generator=None):
+    def draw_mask(self, gt_classes, known_negatives=None, weights=None):
         """Weights (R, C), of a group in the column of its "others"; 1 in all other columns.
 
-        The number of RoIs over the number in the group's mean; 0 where a RoI is not drawn.
+        The number of RoIs over the number in the group's mean; 0 where a RoI is not drawn. Rows
+        of any weight are drawn with equal probability, so that each RoI that they stand for is.
         """
         group = F.pad(self.group_of_class(), (0, 1), value=-1)[gt_classes]
         own = group.unsqueeze(1) == torch.arange(self.num_groups, device=group.device)
-        # On CPU, where the draw is the same for every device.
-        random = torch.rand(own.shape, generator=generator).to(own.device)
-        place = random.masked_fill(own, math.inf).argsort(dim=0).argsort(dim=0)
-        keep = own | (place < (self.others_ratio * own.sum(dim=0)).floor())
-        number = keep.new_tensor(len(keep), dtype=torch.float64)
-        total = sum_over_ranks(torch.cat([number.unsqueeze(0), keep.sum(dim=0)]))
-        weight = keep * (total[0] / total[1:].clamp(min=1))
+        number = ones_or(weights, gt_classes)
+        num_own = number @ own.double()
+        num_others = number.sum() - num_own
+        wanted = torch.minimum(self.others_ratio * num_own, num_others)
+        keep = own | self._drawn(own, wanted, num_others)
+        total = sum_over_ranks(torch.cat([number.sum().unsqueeze(0), num_own + wanted]))
+        weight = keep * torch.where(total[1:] > 0, total[0] / total[1:], 0.0)
         return F.pad(weight, (self.num_classes + 2, 0), value=1.0)
+
+    def _drawn(self, own: torch.Tensor, wanted: torch.Tensor, num_others: torch.Tensor):
+        """Draw the rows of other groups, bool (R, G): ``wanted`` (G,) of ``num_others`` RoIs."""
+        # RoIs to rows; the fraction first, which is exactly 1 where every row is one RoI.
+        rows_per_roi = (~own).sum(dim=0) / num_others.clamp(min=torch.finfo(torch.float64).tiny)
+        num_rows = round_at_random(wanted * rows_per_roi).to(own.device)
+        # On CPU, where the draw is the same for every device.
+        random = torch.rand(own.shape).to(own.device)
+        place = random.masked_fill(own, math.inf).argsort(dim=0).argsort(dim=0)
+        return ~own & (place < num_rows)
 
     def forward(self, logits, gt_classes, mask=None):
         """See :meth:`BoxClsLoss.forward`. Without a mask each RoI is in every group's mean."""

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY, ExactBuffers
 from lt_det.losses.softmax.plain import SoftmaxLoss
+from lt_det.losses.weighted_rows import ones_or
 from lt_det.registry import MethodCard
 from lt_det.utils.distributed import sum_over_ranks
 
@@ -85,14 +86,16 @@ class EquilibriumLoss(SoftmaxLoss):
         return F.pad((score / self.background_score).log(), (0, 1)).unsqueeze(0)
 
     @torch.no_grad()
-    def update_state(self, logits, gt_classes):
+    def update_state(self, logits, gt_classes, weights=None):
         """Move the mean scores of the classes that the RoIs of all ranks have."""
         score = self.running.mean_score
         probs = self.predict_probs(logits).gather(1, gt_classes.unsqueeze(1)).squeeze(1)
+        number = ones_or(weights, gt_classes)
         sums = score.new_zeros(2, self.num_classes + 1)
-        sums[0].index_add_(0, gt_classes, probs.to(sums))
-        sums[1].index_add_(0, gt_classes, torch.ones_like(probs).to(sums))
+        sums[0].index_add_(0, gt_classes, probs.to(sums) * number)
+        sums[1].index_add_(0, gt_classes, number)
         total, number = sum_over_ranks(sums)[:, : self.num_classes]
-        observations = number if self.per_roi else number.clamp(max=1)
-        kept = self.momentum**observations
-        score.copy_(kept * score + (1 - kept) * total / number.clamp(min=1))
+        is_there = (number > 0).to(number)
+        kept = self.momentum ** (number if self.per_roi else is_there)
+        mean = total / torch.where(number > 0, number, 1.0)
+        score.copy_(kept * score + (1 - kept) * mean)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from lt_det.losses.base import BOX_CLS_LOSS_REGISTRY, BoxClsLoss, ExactBuffers
+from lt_det.losses.weighted_rows import count_by_class
 from lt_det.registry import MethodCard
 from lt_det.utils.distributed import sum_over_ranks
 
@@ -110,7 +111,7 @@ class SeesawLoss(BoxClsLoss):
         return SeesawLoss(self.num_classes, mitigation=0.0, compensation=0.0)
 
     @torch.no_grad()
-    def update_state(self, logits, gt_classes):
+    def update_state(self, logits, gt_classes, weights=None):
         """Count the RoIs of all ranks."""
-        count = torch.bincount(gt_classes, minlength=self.num_classes + 1)[: self.num_classes]
-        self.running.count += sum_over_ranks(count.to(self.running.count))
+        count = count_by_class(gt_classes, self.num_classes, weights)[: self.num_classes]
+        self.running.count += sum_over_ranks(count)

@@ -76,7 +76,7 @@ class SoftmaxEQLLoss(SoftmaxLoss):
         self.fg_only = fg_only
         self.count_type = check_count_type(count_type)
 
-    def draw_mask(self, gt_classes, verified=None, generator=None):
+    def draw_mask(self, gt_classes, known_negatives=None, weights=None):
         """Which classes are in the denominator, bool (R, K + 1)."""
         is_tail = frequency(self.require_class_stats(), self.count_type) < self.threshold
         kept = torch.ones(len(gt_classes), self.num_logits, dtype=torch.bool)
@@ -84,6 +84,6 @@ class SoftmaxEQLLoss(SoftmaxLoss):
         if self.fg_only:
             rows = rows[gt_classes.cpu() < self.num_classes]
         # On CPU, where the draw is the same for every device.
-        drawn = torch.rand(len(rows), self.num_logits, generator=generator) >= self.drop_rate
+        drawn = torch.rand(len(rows), self.num_logits) >= self.drop_rate
         kept[rows] = drawn | ~F.pad(is_tail, (0, 1)).cpu()
         return kept.to(gt_classes.device).scatter_(1, gt_classes.unsqueeze(1), True)

@@ -137,7 +137,8 @@ class FeatureAugmentation(ExactBuffers):
             features: (R, D).
             logits: (R, C), of the features.
             gt_classes: (R,).
-            weights: (R,), how many RoIs each stands for; None is one each.
+            weights: (R,), how many RoIs each stands for; None is one each. A feature bank gives
+                background other weights than 1, never foreground, which is observed row by row.
             classifier: features -> logits.
             cls_loss: what logits and classes are compared by.
         """
@@ -146,9 +147,9 @@ class FeatureAugmentation(ExactBuffers):
         if rows is None:
             return loss
         row_logits = _at_least_float32(classifier(rows.features.to(features)))
-        # Rows are of no picture, so of none of their negatives a list says anything.
-        verified = rows.gt_classes.new_zeros((len(rows.gt_classes), self.num_classes)).bool()
-        mask = cls_loss.draw_mask(rows.gt_classes, verified)
+        # Rows are of no image, so no list says anything about their negatives.
+        known_negatives = rows.gt_classes.new_zeros((len(rows.gt_classes), self.num_classes)).bool()
+        mask = cls_loss.draw_mask(rows.gt_classes, known_negatives, rows.weights)
         row_losses = cls_loss(row_logits, rows.gt_classes, mask)
         total = (rows.weights.to(row_losses) * row_losses).sum()
         self.feedback(rows.gt_classes, _own_probs(cls_loss, row_logits, rows.gt_classes))
@@ -156,7 +157,7 @@ class FeatureAugmentation(ExactBuffers):
             return loss + total
         # Every rank has the rows; they are to be counted once.
         own = slice(None) if rank() == 0 else slice(0)
-        cls_loss.update_state(row_logits.detach()[own], rows.gt_classes[own])
+        cls_loss.update_state(row_logits.detach()[own], rows.gt_classes[own], rows.weights[own])
         num_rois = weights.sum() if weights is not None else torch.tensor(len(gt_classes))
         num_rois = sum_over_ranks(num_rois.to(loss.detach()))
         return (loss * num_rois + total) / (num_rois + rows.weights.sum().to(loss))

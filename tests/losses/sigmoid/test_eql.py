@@ -73,14 +73,14 @@ def test_the_plain_loss_of_background_whatever_the_tail(class_stats):
     assert loss(logits, labels).equal(SigmoidLoss(4)(logits, labels))
 
 
-def test_verified_negatives_are_kept_if_asked_for():
+def test_known_negatives_are_kept_if_asked_for():
     """Two foreground RoIs of class 0; the first one's picture is known to lack class 1."""
-    loss, labels = EQLLoss(2, STATS, keep_verified=True), torch.tensor([0, 0])
+    loss, labels = EQLLoss(2, STATS, keep_known_negatives=True), torch.tensor([0, 0])
     mask = loss.draw_mask(labels, torch.tensor([[True, True], [True, False]]))
     actual = loss(LOGITS.expand(2, 2), labels, mask).tolist()
     assert actual == pytest.approx([math.log(4 / 3) + LOG2, math.log(4 / 3)], rel=1e-14)
 
 
 def test_lists_that_are_not_known_are_asked_for():
-    with pytest.raises(ValueError, match=r"EQLLoss.*`keep_verified`.*read_verified_lists"):
-        EQLLoss(2, STATS, keep_verified=True).draw_mask(torch.tensor([0]))
+    with pytest.raises(ValueError, match=r"EQLLoss.*`keep_known_negatives`.*read_known_negatives"):
+        EQLLoss(2, STATS, keep_known_negatives=True).draw_mask(torch.tensor([0]))

@@ -14,7 +14,8 @@ def test_ratio_by_hand():
     assert sums.positive.tolist() == [0.5, 0, 0]
     assert sums.negative.tolist() == [0.25, 0.75, 0]
     assert sums.ratio(7.0).tolist() == [2, 0, 7]  # of class 2 nothing is known
-    sums.add(slopes, torch.tensor([1, 3]), torch.tensor([[1, 3, 1], [2, 1, 1]]))
+    class_weights = torch.tensor([[1, 3, 1], [2, 1, 1]])
+    sums.add(slopes, torch.tensor([1, 3]), class_weights=class_weights)
     assert sums.positive.tolist() == [0.5, 0.75, 0]
     assert sums.negative.tolist() == [0.25 + 2 * 0.75, 0.75 + 0.5, 0]
 

@@ -129,5 +129,9 @@ def test_objectness_leaves_a_shifted_loss_its_background(class_stats):
 
 
 def test_plain_keeps_layout_and_link():
-    plain = SigmoidLoss(2, objectness="product", link="gumbel", verified_only=True).plain()
-    assert (plain.objectness, plain.link, plain.verified_only) == ("product", "gumbel", False)
+    plain = SigmoidLoss(2, objectness="product", link="gumbel", only_known_negatives=True).plain()
+    assert (plain.objectness, plain.link, plain.only_known_negatives) == (
+        "product",
+        "gumbel",
+        False,
+    )

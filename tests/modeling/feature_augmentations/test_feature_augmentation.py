@@ -90,7 +90,7 @@ def test_gradients_are_those_of_the_sum_and_reach_no_feature(event_storage, as_r
 
 def test_running_statistics_see_rows_that_are_rois_alone(event_storage):
     class Counting(SoftmaxLoss):
-        def update_state(self, logits, gt_classes):
+        def update_state(self, logits, gt_classes, weights=None):
             seen.append(gt_classes.tolist())
 
     for as_rois, expected in ((False, [LABELS]), (True, [LABELS, [3, 1]])):
@@ -99,14 +99,14 @@ def test_running_statistics_see_rows_that_are_rois_alone(event_storage):
         assert seen == expected
 
 
-def test_a_row_of_no_picture_has_no_verified_negative(event_storage):
+def test_a_row_of_no_image_has_no_known_negative(event_storage):
     """With LVIS's lists a row is a positive of its class and a negative of none."""
     augmentation = ConstantRows()
-    verified, features = torch.rand(1, K) < 0.5, torch.randn(7, D)
+    known_negatives, features = torch.rand(1, K) < 0.5, torch.randn(7, D)
     values = []
     for rows in (augmentation, None):
-        predictor = predictor_of(SigmoidLoss(K, verified_only=True), rows)
-        predictor.verified = verified
+        predictor = predictor_of(SigmoidLoss(K, only_known_negatives=True), rows)
+        predictor.known_negatives = known_negatives
         values.append(run(predictor, features=features)["loss_cls"])
     rows = augmentation.rows
     own = predictor.cls_score(rows.features)[torch.arange(2), rows.gt_classes]
