@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lt_det.data.images.missing import MissingImageHints
 from lt_det.data.inspection.fault import Fault, is_id, is_positive
 from lt_det.data.inspection.object_faults import box_faults, mask_faults, normalised_faults
 from lt_det.data.inspection.picture_files import is_picture_file, is_picture_folder
@@ -137,6 +138,7 @@ def _image_faults(entries: list, image_root: str) -> Iterator[Fault]:
             f"{image_root} (set DETECTRON2_DATASETS to the folder above all data sets)",
         )
         return
+    hints = MissingImageHints(image_root)
     for image in (i for i in entries if isinstance(i, dict)):
         for key in ("height", "width"):
             if key in image and not is_positive(image[key]):
@@ -146,7 +148,9 @@ def _image_faults(entries: list, image_root: str) -> Iterator[Fault]:
         if not paths:
             yield Fault("image has neither file_name nor coco_url", f"image {image.get('id')}")
         elif not any(map(is_picture_file, paths)):
-            yield Fault("picture is missing", " or ".join(paths))
+            hint = hints.hint(os.path.relpath(paths[0], image_root))
+            where = " or ".join(paths)
+            yield Fault("picture is missing", f"{where} ({hint})" if hint else where)
 
 
 def _annotation_faults(

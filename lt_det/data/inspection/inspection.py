@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 
 from lt_det.class_stats import LVIS_THRESHOLDS
 from lt_det.data.datasets.annotation_file import read_annotation_file
 from lt_det.data.datasets.known_names import near_matches
+from lt_det.data.images.reader import ImageReader
 from lt_det.data.inspection.fault import refuse_faults
 from lt_det.data.inspection.file_faults import find_faults
-from lt_det.data.inspection.picture_faults import find_picture_faults
+from lt_det.data.inspection.image_checks import find_image_faults
 from lt_det.data.inspection.requirements import Needs
 from lt_det.data.inspection.summary import DatasetSummary, summarize
 from lt_det.data.inspection.summary_text import format_summary
+from lt_det.data.splits.evaluation_groups import EvaluationGroups, groups_of_evaluation
+from lt_det.data.splits.splits import Split
+from lt_det.data.splits.threshold_proposal import thresholds_hint
 from lt_det.pages.class_plot import plot_class_distribution
 
-__all__ = ["check_dataset", "inspect_dataset", "load_summary"]
+__all__ = ["check_dataset", "describe_dataset", "inspect_dataset", "load_summary"]
 
 
 def inspect_dataset(
@@ -27,7 +31,8 @@ def inspect_dataset(
     output_dir: str | Path | None = None,
     thresholds: tuple[int, int] | None = None,
     needs: Needs | None = None,
-    open_pictures: bool = False,
+    images: ImageReader | None = None,
+    training: Split | None = None,
 ) -> str:
     """Check a registered data set, summarise it and plot its class distribution.
 
@@ -37,7 +42,9 @@ def inspect_dataset(
         thresholds: image counts that end the rare and the common group; None groups by the
             ``frequency`` of an LVIS-format file, and others by LVIS's thresholds.
         needs: what the set is for.
-        open_pictures: see :func:`check_dataset`.
+        images: see :func:`check_dataset`.
+        training: the training set, if this is another one: its image counts group the classes, as
+            in evaluation.
 
     Returns:
         The summary, with the plot's path as its last line; one line for a test set.
@@ -47,30 +54,66 @@ def inspect_dataset(
         ValueError: if the name is unknown or the data set is broken; with all faults of a file in
             COCO or LVIS format.
     """
-    content = check_dataset(name, needs, open_pictures)
+    content = check_dataset(name, needs, images)
+    return describe_dataset(name, content, output_dir, thresholds, training)
+
+
+def describe_dataset(
+    name: str,
+    content: Mapping | None,
+    output_dir: str | Path | None = None,
+    thresholds: tuple[int, int] | None = None,
+    training: Split | None = None,
+) -> str:
+    """Summarise a data set that was checked and plot its class distribution.
+
+    Args:
+        name: registered name.
+        content: of :func:`check_dataset`.
+        output_dir: see :func:`inspect_dataset`, as the others.
+        thresholds: image counts that end the rare and the common group.
+        training: the training set, if this is another one.
+
+    Returns:
+        See :func:`inspect_dataset`.
+
+    Raises:
+        FileNotFoundError: if its files are missing.
+        ValueError: if the name is unknown or the data set is broken.
+    """
     if content is not None and not content.get("annotations"):
         return f"{name}: test set without annotations, {len(content['images'])} pictures"
-    groups = None if content is None or thresholds else _groups_of_file(content)
-    summary = load_summary(name, thresholds or LVIS_THRESHOLDS, groups)
-    text = format_summary(summary)
+    given = groups_of_evaluation(name, content, thresholds, training)
+    thresholds = thresholds or LVIS_THRESHOLDS
+    summary = load_summary(name, thresholds, given)
+    blocks = [format_summary(summary)]
+    counted = training.stats if training is not None else summary.stats
+    if summary.thresholds is not None and (hint := thresholds_hint(counted, summary.thresholds)):
+        blocks.append(hint)
     if output_dir is not None:
         path = Path(output_dir) / f"{name}_classes.png"
         plot_class_distribution(
-            summary.stats, path, thresholds or LVIS_THRESHOLDS, title=name, groups=groups
+            summary.stats,
+            path,
+            thresholds,
+            title=name,
+            groups=given and given.groups,
+            class_names=summary.class_names,
         )
-        text += f"\n\nClass distribution drawn to {path}"
-    return text
+        blocks.append(f"Class distribution drawn to {path}")
+    return "\n\n".join(blocks)
 
 
 def check_dataset(
-    name: str, needs: Needs | None = None, open_pictures: bool = False
+    name: str, needs: Needs | None = None, images: ImageReader | None = None
 ) -> dict | None:
     """Search the annotation file of a set in COCO or LVIS format; other sets pass.
 
     Args:
         name: registered name.
         needs: what the set is for.
-        open_pictures: open the header of every picture, too.
+        images: decodes every image, to find those that are broken or not as the file says; None
+            decodes none.
 
     Returns:
         The file's content; None for a set of another format.
@@ -81,14 +124,14 @@ def check_dataset(
     """
     metadata = MetadataCatalog.get(name) if name in DatasetCatalog.list() else Metadata()
     if metadata.get("evaluator_type") not in ("coco", "lvis"):
-        if open_pictures and name in DatasetCatalog.list():
-            raise ValueError(f"Pictures of {name!r} cannot be checked: no COCO or LVIS format")
+        if images is not None and name in DatasetCatalog.list():
+            raise ValueError(f"Images of {name!r} cannot be checked: no COCO or LVIS format")
         return None
     content = read_annotation_file(metadata.json_file)
     is_lvis = metadata.evaluator_type == "lvis"
     faults = list(find_faults(content, metadata.image_root, is_lvis=is_lvis, needs=needs))
-    if open_pictures:
-        faults += find_picture_faults(content["images"], metadata.image_root)
+    if images is not None and isinstance(content["images"], list):
+        faults += find_image_faults(content["images"], metadata.image_root, images)
     refuse_faults(faults, metadata.json_file)
     return content
 
@@ -96,14 +139,14 @@ def check_dataset(
 def load_summary(
     name: str,
     thresholds: tuple[int, int] = LVIS_THRESHOLDS,
-    groups: np.ndarray | None = None,
+    groups: EvaluationGroups | None = None,
 ) -> DatasetSummary:
     """Load a registered data set and summarise it.
 
     Args:
         name: registered name.
         thresholds: image counts that end the rare and the common group.
-        groups: group of each class (K,), if not by the thresholds.
+        groups: groups of the classes, if not by its own counts and the thresholds.
 
     Raises:
         FileNotFoundError: if its files are missing.
@@ -130,12 +173,9 @@ def load_summary(
         )
     id_map = metadata.get("thing_dataset_id_to_contiguous_id") or {}
     ids = sorted(id_map, key=id_map.get) if len(id_map) == len(class_names) else None
-    return summarize(name, dicts, class_names, thresholds, category_ids=ids, groups=groups)
-
-
-def _groups_of_file(content: Mapping) -> np.ndarray | None:
-    """Groups by ``frequency``, which LVIS counts in the training set; None where one is missing."""
-    categories = sorted(content["categories"], key=lambda category: category["id"])
-    letters = [category.get("frequency") for category in categories]
-    known = all(letter in ("r", "c", "f") for letter in letters)
-    return np.array(["rcf".index(letter) for letter in letters]) if known else None
+    summary = summarize(
+        name, dicts, class_names, thresholds, category_ids=ids, groups=groups and groups.groups
+    )
+    if groups is None or groups.thresholds is None:
+        return summary
+    return replace(summary, thresholds=groups.thresholds, counted_in=groups.source)

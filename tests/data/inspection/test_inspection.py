@@ -166,8 +166,8 @@ def test_unknown_name_lists_near_matches():
         load_summary("lvis_v1_tarin")
 
 
-def test_name_like_nothing_lists_all():
-    with pytest.raises(ValueError, match=r"Registered: .*coco_2017_train.*lvis_v1_train"):
+def test_a_name_like_nothing_lists_no_names():
+    with pytest.raises(ValueError, match=r"None of the [0-9]+ registered names is like it$"):
         load_summary("###")
 
 
