@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 
@@ -65,7 +66,9 @@ class CheckedMapper:
         """
         try:
             if not self._is_done:
-                self._warn_of_lost_values(record)
+                # What cannot be looked at here may be of use to a mapper by others.
+                with contextlib.suppress(Exception):
+                    self._warn_of_lost_values(record)
             return self._mapper(record)
         except Exception as error:
             raise _with_file(error, record) from error

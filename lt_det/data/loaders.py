@@ -49,10 +49,9 @@ def build_train_loader(cfg: CfgNode, mapper: Callable | None = None) -> Resumabl
 
     Raises:
         ValueError: if ``NUM_CLASSES`` is not the data set's, if Detectron2's mapper cannot read its
-            masks, or if the batch cannot be divided among the processes.
-
-    While it is iterated over, an image that cannot be read raises FileNotFoundError or ValueError
-    with its file; see :class:`lt_det.data.checked_mapper.CheckedMapper`.
+            masks, or if the batch cannot be divided among the processes. While it is iterated over,
+            also for an image that cannot be read, naming its file (FileNotFoundError for one that
+            is missing).
     """
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     dataset = training_dataset(cfg, seed, mapper)

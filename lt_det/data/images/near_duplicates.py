@@ -1,8 +1,7 @@
 """Find images that look alike: encoded again, resized, or cropped a little.
 
 Candidates come from :mod:`lt_det.data.images.hash_bands`; each is confirmed on the thumbnails. The
-limits were chosen by ``python tools/near_duplicate_rates.py``, which also states the error rates
-(docs/data-checks.md has them).
+limits were chosen on real images: docs/data-checks.md has the error rates and the command.
 """
 
 from __future__ import annotations
@@ -22,13 +21,14 @@ from lt_det.data.images.fingerprint import (
     Window,
     sampling_matrix,
 )
-from lt_det.data.images.hash_bands import close_hashes
+from lt_det.data.images.hash_bands import MAX_DISTANCE, close_hashes
 
 __all__ = ["MIN_SIMILARITY", "NearPair", "has_contrast", "near_duplicates", "similarity"]
 
 # Correlation of two thumbnails from which on their images are near-duplicates.
 MIN_SIMILARITY = 0.9
-# An image of nearly one colour is like every other of them: standard deviation of its thumbnail.
+# An image of nearly one colour is like every other of them: highest standard deviation of one of
+# the colours of its thumbnail.
 _MIN_DEVIATION = 4.0
 # Each image is compared with the closest ones only: a video of a still scene has no end of them.
 _MOST_CANDIDATES = 50
@@ -52,29 +52,35 @@ class NearPair(NamedTuple):
     similarity: float
 
 
-def near_duplicates(fingerprints: Sequence[Fingerprint]) -> list[NearPair]:
-    """Find all pairs of images that look alike, of those with contrast.
+def near_duplicates(
+    fingerprints: Sequence[Fingerprint],
+    min_similarity: float = MIN_SIMILARITY,
+    max_distance: int = MAX_DISTANCE,
+) -> list[NearPair]:
+    """Find the pairs of images that look alike, of those with contrast.
 
     Args:
         fingerprints: one an image.
+        min_similarity: the lowest correlation of the thumbnails of a pair.
+        max_distance: the most bits by which the hashes of a pair differ.
 
     Returns:
         Pairs of indices, the most similar first.
     """
     kept = [number for number, print_ in enumerate(fingerprints) if has_contrast(print_)]
     best: dict[tuple[int, int], float] = {}
-    for query, reference, window in _candidates([fingerprints[n] for n in kept]):
+    for query, reference, window in _candidates([fingerprints[n] for n in kept], max_distance):
         query, reference = kept[query], kept[reference]
         score = similarity(fingerprints[query], fingerprints[reference], WINDOWS[window])
         pair = min(query, reference), max(query, reference)
         best[pair] = max(score, best.get(pair, score))
-    pairs = [NearPair(*pair, score) for pair, score in best.items() if score >= MIN_SIMILARITY]
+    pairs = [NearPair(*pair, score) for pair, score in best.items() if score >= min_similarity]
     return sorted(pairs, key=lambda pair: (-pair.similarity, pair.first, pair.second))
 
 
 def has_contrast(image: Fingerprint) -> bool:
     """Tell whether an image has enough contrast to be compared with others."""
-    return float(_pixels(image).std()) >= _MIN_DEVIATION
+    return float(_pixels(image).std(axis=(0, 1)).max()) >= _MIN_DEVIATION
 
 
 def similarity(query: Fingerprint, reference: Fingerprint, window: Window) -> float:
@@ -107,11 +113,13 @@ def _sampled(pixels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nd
     return parts.transpose(2, 0, 3, 1, 4).reshape(num_rows * num_columns, -1)
 
 
-def _candidates(fingerprints: Sequence[Fingerprint]) -> list[tuple[int, int, int]]:
+def _candidates(
+    fingerprints: Sequence[Fingerprint], max_distance: int
+) -> list[tuple[int, int, int]]:
     """Query, reference and window of the closest hashes of each query."""
     hashes = np.frombuffer(b"".join(f.hashes for f in fingerprints), dtype=np.uint8)
     hashes = hashes.reshape(len(fingerprints), len(WINDOWS), HASH_BYTES)
-    found = close_hashes(hashes[:, 0], hashes.reshape(-1, HASH_BYTES))
+    found = close_hashes(hashes[:, 0], hashes.reshape(-1, HASH_BYTES), max_distance)
     query, reference, distance = found[:, 0], found[:, 1] // len(WINDOWS), found[:, 2]
     window = found[:, 1] % len(WINDOWS)
     rows = np.column_stack([query, distance, reference, window])[query != reference]
@@ -140,6 +148,10 @@ def _pixels(image: Fingerprint) -> np.ndarray:
 
 
 def _normalised(values: np.ndarray) -> np.ndarray:
-    """Rows of mean 0 and length 1."""
-    values = values - values.mean(axis=1, keepdims=True)
+    """Rows of length 1, in which each of the three colours has mean 0.
+
+    The mean of a colour says nothing: under water all images are blue.
+    """
+    colours = values.reshape(len(values), -1, 3)
+    values = (colours - colours.mean(axis=1, keepdims=True)).reshape(len(values), -1)
     return values / np.linalg.norm(values, axis=1, keepdims=True).clip(1e-6)

@@ -96,7 +96,7 @@ def _lines(found: Duplicates, one: str, other: str) -> Iterator[str]:
     where = f"LEAK between {one} and {other}" if one != other else f"Within {one}"
     identical = [pair for g in found.identical for pair in _pairs_of(g, one, other)]
     if identical:
-        yield f"{where}: {len(identical)} pairs of identical images (same bytes or same pixels)"
+        yield f"{where}: {_pairs(identical)} of identical images (same bytes or same pixels)"
         yield from (f"  {a} = {b}" for a, b in identical[:_NUM_EXAMPLES])
         yield from _more(identical)
     alike = [
@@ -105,7 +105,7 @@ def _lines(found: Duplicates, one: str, other: str) -> Iterator[str]:
         if {a[0], b[0]} == {one, other}
     ]
     if alike:
-        yield f"{where}: {len(alike)} pairs of near-duplicates (encoded again, resized or cropped)"
+        yield f"{where}: {_pairs(alike)} of near-duplicates (encoded again, resized or cropped)"
         yield from (f"  {a} ~ {b} (similarity {s:.3f})" for a, b, s in alike[:_NUM_EXAMPLES])
         yield from _more(alike)
 
@@ -118,6 +118,10 @@ def _pairs_of(group: Sequence[tuple[str, str]], one: str, other: str) -> list[tu
     theirs = [path for split, path in group if split == other]
     # As many as there are images of the other split that are training images.
     return [(ours[0], path) for path in theirs] if ours else []
+
+
+def _pairs(pairs: Sequence) -> str:
+    return f"{len(pairs)} pair{'' if len(pairs) == 1 else 's'}"
 
 
 def _more(pairs: Sequence) -> Iterator[str]:
