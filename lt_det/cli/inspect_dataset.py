@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 
 from detectron2.config import get_cfg
 
@@ -23,7 +24,12 @@ from lt_det.data.datasets.register import FORMATS, register_from_config
 from lt_det.data.images.reader import ImageReader
 from lt_det.data.inspection.given_sets import GivenSets, given_sets
 from lt_det.data.inspection.inspect_splits import SplitNames, SplitsInspection
-from lt_det.data.inspection.requirements import group_thresholds, merge_config_file, needs_of_config
+from lt_det.data.inspection.requirements import (
+    Needs,
+    group_thresholds,
+    merge_config_file,
+    needs_of_config,
+)
 from lt_det.openmoji.register import register_all_openmoji
 
 __all__ = ["main"]
@@ -103,7 +109,7 @@ def _inspect(args: argparse.Namespace, sets: GivenSets) -> int:
     inspection = SplitsInspection(
         names,
         thresholds=lambda n: given or (group_thresholds(cfg, n) if has_config else None),
-        needs=lambda n: needs_of_config(cfg, n) if has_config else None,
+        needs=lambda n: _needs(needs_of_config(cfg, n) if has_config else Needs(), n, names),
         images=ImageReader() if args.images else None,
     )
     failed = False
@@ -114,3 +120,11 @@ def _inspect(args: argparse.Namespace, sets: GivenSets) -> int:
             print(f"\n{text}" if number else text)
         failed = failed or is_error
     return int(failed)
+
+
+def _needs(needs: Needs, name: str, names: SplitNames) -> Needs:
+    """What a set is for, of sets that the config does not name by their place on the command line."""
+    if needs.is_training is not None or not names.training:
+        return needs
+    is_training = name in names.training
+    return replace(needs, is_training=is_training, polygons=needs.polygons and is_training)

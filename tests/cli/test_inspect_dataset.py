@@ -524,3 +524,14 @@ def test_images_of_both_splits_are_compared(splits, run):
     assert (code, errors) == (0, "")
     assert "LEAK between train and val: 1 pair of identical images" in output
     assert f"{images}/picture 1.png = {images}/picture 9.png" in output
+
+
+def test_val_may_have_no_annotations_and_train_may_not(splits, run):
+    content = json.loads(splits[1].read_text())
+    splits[1].write_text(json.dumps({**content, "annotations": []}))
+    code, output, errors = run(splits[0], "--val", splits[1])
+    assert (code, errors) == (0, "")
+    assert "val has no annotations to compare" in output
+    code, output, errors = run(splits[1], "--val", splits[0])
+    assert code == 1
+    assert "there is nothing to train on" in errors

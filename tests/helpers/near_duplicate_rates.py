@@ -35,18 +35,26 @@ COPIES = (
 )
 
 
-class Rates(NamedTuple):
-    """Errors at one choice of limits.
+class Scores(NamedTuple):
+    """What a search found, however alike.
 
     Args:
-        misses: kind of copy -> share of the images whose copy is not found.
-        false_pairs: pairs of distinct images that are reported, with their similarity.
+        copies: kind of copy -> similarity of each image with its copy [N], 0 if not found.
+        distinct: pairs of distinct images that shared a band, with their similarity.
         num_pairs: all pairs of distinct images.
     """
 
-    misses: dict[str, float]
-    false_pairs: list[tuple[str, str, float]]
+    copies: dict[str, np.ndarray]
+    distinct: list[tuple[str, str, float]]
     num_pairs: int
+
+    def misses(self, min_similarity: float = MIN_SIMILARITY) -> dict[str, float]:
+        """Share of the images whose copy is not found, by kind of copy."""
+        return {kind: float((s < min_similarity).mean()) for kind, s in self.copies.items()}
+
+    def false_pairs(self, min_similarity: float = MIN_SIMILARITY) -> list[tuple[str, str, float]]:
+        """Pairs of distinct images that are reported."""
+        return [pair for pair in self.distinct if pair[2] >= min_similarity]
 
 
 def image_paths() -> list[Path]:
@@ -60,26 +68,24 @@ def all_fingerprints(paths: list[Path]) -> list[list[Fingerprint]]:
         return list(pool.map(_fingerprints, enumerate(paths), chunksize=8))
 
 
-def rates(
-    paths: list[Path],
-    prints: list[list[Fingerprint]],
-    min_similarity: float = MIN_SIMILARITY,
-    max_distance: int = MAX_DISTANCE,
-) -> Rates:
+def search(
+    paths: list[Path], prints: list[list[Fingerprint]], max_distance: int = MAX_DISTANCE
+) -> Scores:
     """Search the images together with one kind of copy at a time, and alone."""
-    number, misses = len(paths), {}
+    number, copies = len(paths), {}
     originals = [of_image[0] for of_image in prints]
     for kind, name in enumerate(COPIES, start=1):
         both = originals + [of_image[kind] for of_image in prints]
-        found = near_duplicates(both, min_similarity, max_distance)
-        own = {pair.first for pair in found if pair.second == pair.first + number}
-        misses[name] = 1 - len(own) / number
-    alone = near_duplicates(originals, min_similarity, max_distance)
+        copies[name] = np.zeros(number)
+        for pair in near_duplicates(both, 0.0, max_distance):
+            if pair.second == pair.first + number:
+                copies[name][pair.first] = pair.similarity
+    alone = near_duplicates(originals, 0.0, max_distance)
     named = [(paths[a].stem, paths[b].stem, similarity) for a, b, similarity in alone]
-    false_pairs = [pair for pair in named if frozenset(pair[:2]) not in SAME_PHOTOGRAPH]
     stems = {path.stem for path in paths}
     num_same = sum(pair <= stems for pair in SAME_PHOTOGRAPH)
-    return Rates(misses, false_pairs, number * (number - 1) // 2 - num_same)
+    distinct = [pair for pair in named if frozenset(pair[:2]) not in SAME_PHOTOGRAPH]
+    return Scores(copies, distinct, number * (number - 1) // 2 - num_same)
 
 
 def _fingerprints(numbered: tuple[int, Path]) -> list[Fingerprint]:
@@ -108,20 +114,24 @@ def main() -> None:
     """Print the rates of many limits on one half, and those of the chosen ones on the other."""
     paths = image_paths()
     prints = all_fingerprints(paths)
-    print(f"{len(paths)} images; limits on every second, such as the first:")
+    print(f"{len(paths)} images; every second of them, to choose the limits on:")
     for distance in (16, 20, 24, 28):
-        for similarity in (0.8, 0.84, 0.88, 0.9, 0.92, 0.95):
-            found = rates(paths[::2], prints[::2], similarity, distance)
-            print(distance, similarity, _line(found))
-    print(f"{MAX_DISTANCE} bits, similarity {MIN_SIMILARITY}, on the other half:")
-    print(_line(rates(paths[1::2], prints[1::2])))
-    for name, part in (("both halves", slice(None)), ("first half", slice(0, None, 2))):
-        print(f"{name}: {_line(rates(paths[part], prints[part]))}")
+        scores = search(paths[::2], prints[::2], distance)
+        for similarity in (0.8, 0.85, 0.88, 0.9, 0.92, 0.95):
+            print(f"{distance} bits, similarity {similarity}: {_line(scores, similarity)}")
+    print(f"the other half, at the chosen limits, {MAX_DISTANCE} bits and {MIN_SIMILARITY}:")
+    print(_line(search(paths[1::2], prints[1::2]), MIN_SIMILARITY))
+    print("all images:")
+    print(_line(search(paths, prints), MIN_SIMILARITY))
 
 
-def _line(found: Rates) -> str:
-    misses = ", ".join(f"{name} {share:.2%}" for name, share in found.misses.items())
-    return f"missed: {misses}; false pairs: {len(found.false_pairs)} of {found.num_pairs}"
+def _line(scores: Scores, min_similarity: float) -> str:
+    misses = ", ".join(f"{kind} {s:.2%}" for kind, s in scores.misses(min_similarity).items())
+    highest = max((pair[2] for pair in scores.distinct), default=0)
+    return (
+        f"missed: {misses}; false pairs: {len(scores.false_pairs(min_similarity))} of "
+        f"{scores.num_pairs} (most alike: {highest:.3f})"
+    )
 
 
 if __name__ == "__main__":

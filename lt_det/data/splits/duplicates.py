@@ -35,13 +35,13 @@ class Duplicates:
 def find_duplicates(files: Mapping[str, Sequence[str]], reader: ImageReader) -> Duplicates:
     """Compare the images of all splits with each other.
 
-    Images that cannot be decoded are left out. A path that is in two splits is two images.
+    Images that cannot be decoded are left out. A path that is listed twice is two images.
 
     Args:
         files: split -> paths of its images.
         reader: decodes them.
     """
-    images = [(split, path) for split, paths in files.items() for path in dict.fromkeys(paths)]
+    images = [(split, path) for split, paths in files.items() for path in paths]
     facts = reader.read([path for _, path in images])
     known = [(image, f) for image, f in zip(images, facts, strict=True) if not f.error]
     groups: dict[str, list[tuple[str, str]]] = defaultdict(list)

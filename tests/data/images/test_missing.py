@@ -56,3 +56,9 @@ def test_no_file_gives_no_hint(root, tmp_path):
     assert MissingImageHints(root("a.jpg")).hint("b.jpg") == ""
     assert MissingImageHints("openmoji://nowhere").hint("b.jpg") == ""
     assert MissingImageHints(str(tmp_path / "gone")).hint("b.jpg") == ""
+
+
+def test_only_the_first_hundred_are_looked_for(root):
+    hints = MissingImageHints(root("a.JPG"))
+    assert all(hints.hint("a.jpg") for _ in range(100))
+    assert hints.hint("a.jpg") == ""

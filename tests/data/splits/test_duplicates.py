@@ -91,3 +91,12 @@ def test_broken_images_are_left_out_and_plain_ones_counted(splits):
     first, plain = described(splits)
     assert first == "No identical images and no near-duplicates."
     assert plain.startswith("2 images of nearly one colour were not searched")
+
+
+def test_a_file_that_is_listed_twice_is_an_identical_pair(splits):
+    path = splits["train"][3]
+    splits["train"].append(path)
+    assert described(splits) == [
+        "Within train: 1 pair of identical images (same bytes or same pixels)",
+        f"  {path} = {path}",
+    ]
