@@ -123,7 +123,7 @@ def _inspect(args: argparse.Namespace, sets: GivenSets) -> int:
 
 
 def _needs(needs: Needs, name: str, names: SplitNames) -> Needs:
-    """What a set is for, of sets that the config does not name by their place on the command line."""
+    """Say what a set is for; the command line decides where the config does not."""
     if needs.is_training is not None or not names.training:
         return needs
     is_training = name in names.training
