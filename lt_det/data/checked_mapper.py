@@ -13,7 +13,7 @@ from PIL import Image
 
 from lt_det.data.images.pixel_values import lost_values, may_lose_values
 
-__all__ = ["CheckedMapper", "ImageMissingError", "ImageReadError", "ImageSizeError"]
+__all__ = ["CheckedMapper", "ImageMissingError", "ImageReadError", "ImageSizeError", "shared_flag"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,11 @@ class ImageSizeError(_OneLineError, SizeMismatchError):
     """An image has another size than its record says."""
 
 
+def shared_flag() -> torch.Tensor:
+    """Make a flag that is not set, in memory that worker processes share."""
+    return torch.tensor(False).share_memory_()
+
+
 class CheckedMapper:
     """A mapper whose errors name the image.
 
@@ -50,12 +55,15 @@ class CheckedMapper:
 
     Args:
         mapper: record -> model input.
+        is_said: whether the warning was given, of :func:`shared_flag`; mappers that have the same
+            one warn once among them.
     """
 
-    def __init__(self, mapper: Callable[[dict], dict | None]):
+    def __init__(self, mapper: Callable[[dict], dict | None], is_said: torch.Tensor | None = None):
         self._mapper = mapper
-        # In memory that worker processes share. A mapper by others may read more than 8 bits.
-        self._is_done = torch.tensor(not isinstance(mapper, DatasetMapper)).share_memory_()
+        # A mapper by others may read more than 8 bits.
+        self._is_8_bit = isinstance(mapper, DatasetMapper)
+        self._is_said = shared_flag() if is_said is None else is_said
 
     def __call__(self, record: dict) -> dict | None:
         """Map a record.
@@ -65,7 +73,7 @@ class CheckedMapper:
             ValueError: for every other exception of the mapper, which is its cause.
         """
         try:
-            if not self._is_done:
+            if self._is_8_bit and not self._is_said:
                 # What cannot be looked at here may be of use to a mapper by others.
                 with contextlib.suppress(Exception):
                     self._warn_of_lost_values(record)
@@ -81,7 +89,7 @@ class CheckedMapper:
         with Image.open(path) as image:
             lost = lost_values(image)
         if lost:
-            self._is_done.fill_(True)
+            self._is_said.fill_(True)
             logger.warning(
                 f"Image {path} has values that 8 bits cannot hold ({lost}). Convert such images to "
                 "8 bits, or give your own mapper. Others may be alike: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -11,7 +12,7 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
 from lt_det.data.cache.mapped_records import counting_records, join_records
-from lt_det.data.checked_mapper import CheckedMapper
+from lt_det.data.checked_mapper import CheckedMapper, shared_flag
 from lt_det.data.class_lists import ClassLists
 from lt_det.data.datasets.lvis_builtin import load_builtin_test_set
 from lt_det.data.datasets.training_sets import check_num_classes, training_sets
@@ -192,7 +193,13 @@ def test_dataset(cfg: CfgNode, dataset_name: str) -> SeededDataset:
 
 
 def _test_mapper(cfg: CfgNode) -> CheckedMapper:
-    return CheckedMapper(DatasetMapper(cfg, is_train=False))
+    return CheckedMapper(DatasetMapper(cfg, is_train=False), _said_in_evaluation())
+
+
+@functools.cache
+def _said_in_evaluation() -> torch.Tensor:
+    """One flag for all evaluations of a training."""
+    return shared_flag()
 
 
 def _test_records(dataset_name: str) -> Sequence[dict]:

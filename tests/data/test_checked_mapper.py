@@ -10,6 +10,7 @@ from PIL import Image
 from toy_coco import write_toy_coco
 from toy_images import cut_to_half, write_16_bit
 
+from lt_det.data import loaders as loaders_module
 from lt_det.data.checked_mapper import CheckedMapper
 from lt_det.data.datasets.coco import register_coco_format
 from lt_det.data.loaders import build_test_loader, build_train_loader
@@ -113,13 +114,23 @@ def test_clipped_values_are_warned_of_once_with_the_file(loaders, caplog):
     assert re.search(rf"Image {folder}/picture \d+\.png .*values 0 to 59900", message)
 
 
+def test_evaluations_warn_once_among_themselves(loaders, caplog):
+    folder, load = loaders
+    write_16_bit(folder / "picture 2.png")
+    loaders_module._said_in_evaluation.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        list(load["test"]())
+        list(load["test"]())
+    assert len(warnings(caplog)) == 1
+
+
 def test_workers_warn_once_among_themselves(tmp_path, caplog):
     """What one process has said, the others know: the same memory."""
     write_16_bit(tmp_path / "a.png")
     with caplog.at_level(logging.WARNING):
         mapper = CheckedMapper(DatasetMapper(is_train=False, augmentations=[], image_format="BGR"))
         record = {"file_name": str(tmp_path / "a.png")}
-        assert mapper._is_done.is_shared()
+        assert mapper._is_said.is_shared()
         mapper(dict(record))
         mapper(dict(record))
     assert len(warnings(caplog)) == 1
