@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -11,6 +12,7 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
 from lt_det.data.cache.mapped_records import counting_records, join_records
+from lt_det.data.checked_mapper import CheckedMapper, shared_flag
 from lt_det.data.class_lists import ClassLists
 from lt_det.data.datasets.lvis_builtin import load_builtin_test_set
 from lt_det.data.datasets.training_sets import check_num_classes, training_sets
@@ -49,7 +51,9 @@ def build_train_loader(cfg: CfgNode, mapper: Callable | None = None) -> Resumabl
 
     Raises:
         ValueError: if ``NUM_CLASSES`` is not the data set's, if Detectron2's mapper cannot read its
-            masks, or if the batch cannot be divided among the processes.
+            masks, or if the batch cannot be divided among the processes. While it is iterated over,
+            also for an image that cannot be read, naming its file (FileNotFoundError for one that
+            is missing).
     """
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     dataset = training_dataset(cfg, seed, mapper)
@@ -64,7 +68,7 @@ def training_dataset(cfg: CfgNode, seed: int, mapper: Callable | None = None) ->
     """The pictures of ``DATASETS.TRAIN``, mapped; see :func:`build_train_loader`."""
     records = _records(cfg, needs_masks=mapper is None)
     check_num_classes(cfg.DATASETS.TRAIN, cfg.MODEL.ROI_HEADS.NUM_CLASSES)
-    return SeededDataset(records, mapper or DatasetMapper(cfg, is_train=True), seed)
+    return SeededDataset(records, CheckedMapper(mapper or DatasetMapper(cfg, is_train=True)), seed)
 
 
 def build_meta_loader(cfg: CfgNode, training: ResumableLoader) -> ResumableLoader:
@@ -179,14 +183,24 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
         return build_detection_test_loader(cfg, dataset_name)
     return build_detection_test_loader(
         dataset=_test_records(dataset_name),
-        mapper=DatasetMapper(cfg, is_train=False),
+        mapper=_test_mapper(cfg),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
 
 
 def test_dataset(cfg: CfgNode, dataset_name: str) -> SeededDataset:
     """The pictures of a test set as :func:`build_test_loader` gives them, by their place."""
-    return SeededDataset(_test_records(dataset_name), DatasetMapper(cfg, is_train=False), seed=0)
+    return SeededDataset(_test_records(dataset_name), _test_mapper(cfg), seed=0)
+
+
+def _test_mapper(cfg: CfgNode) -> CheckedMapper:
+    return CheckedMapper(DatasetMapper(cfg, is_train=False), _said_in_evaluation())
+
+
+@functools.cache
+def _said_in_evaluation() -> torch.Tensor:
+    """One flag for all evaluations of a training."""
+    return shared_flag()
 
 
 def _test_records(dataset_name: str) -> Sequence[dict]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ __all__ = ["GROUP_COLORS", "plot_class_distribution"]
 # Of the group of a class wherever it is drawn.
 GROUP_COLORS = {"rare": "#d62728", "common": "#ff7f0e", "frequent": "#1f77b4"}
 
+# More names than this cannot be read.
+_MOST_NAMES = 60
+
 
 def plot_class_distribution(
     stats: ClassStats,
@@ -20,6 +24,7 @@ def plot_class_distribution(
     thresholds: tuple[int, int] = LVIS_THRESHOLDS,
     title: str = "",
     groups: np.ndarray | None = None,
+    class_names: Sequence[str] = (),
 ) -> None:
     """Draw image and instance counts of the classes, sorted by image count, on a log scale.
 
@@ -29,6 +34,7 @@ def plot_class_distribution(
         thresholds: image counts that end the rare and the common group, drawn as lines.
         title: above the plot.
         groups: group of each class (K,), if not by the thresholds, which are not drawn then.
+        class_names: K names, written below the classes if there are at most 60.
     """
     # Without pyplot, which may want a display.
     from matplotlib.figure import Figure  # lazy: draws
@@ -63,10 +69,20 @@ def plot_class_distribution(
         ylabel="count",
         title=title,
     )
+    if 0 < len(class_names) <= _MOST_NAMES:
+        _write_names(axes, [class_names[c] for c in order])
     figure.legend(fontsize=8, loc="outside upper right", ncols=4)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
+
+
+def _write_names(axes, names: Sequence[str]) -> None:
+    """Name the classes on the x axis, in the order of their ranks."""
+    # A dollar sign would begin a formula.
+    names = [name.replace("$", r"\$") for name in names]
+    size = 8 if len(names) <= _MOST_NAMES // 2 else 6
+    axes.set_xticks(range(1, len(names) + 1), names, rotation=90, fontsize=size)
 
 
 def _positive(count: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lt_det.utils.cache_folder import cache_folder
 
-__all__ = ["file_digest"]
+__all__ = ["file_digest", "file_state", "is_settled"]
 
 _BLOCK = 1 << 22
 # The coarsest clock of a file system that is still in use, FAT's, ticks every two seconds.
@@ -31,7 +31,7 @@ def file_digest(path: str | os.PathLike) -> str:
         FileNotFoundError: if there is no such file.
     """
     path = os.path.abspath(path)
-    state = _state(path)
+    state = file_state(path)
     memory = _memory_file(path)
     if memory is not None and (digest := _remembered(memory, state)):
         return digest
@@ -39,17 +39,23 @@ def file_digest(path: str | os.PathLike) -> str:
     with open(path, "rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
-    if memory is not None and _is_settled(state) and _state(path) == state:
+    if memory is not None and is_settled(state) and file_state(path) == state:
         _remember(memory, state, digest.hexdigest())
     return digest.hexdigest()
 
 
-def _state(path: str) -> list:
+def file_state(path: str) -> list:
+    """Describe a file by what any change of it changes: see this module's docstring.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
     stat = os.stat(path)
     return [path, stat.st_size, stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
-def _is_settled(state: list) -> bool:
+def is_settled(state: list) -> bool:
+    """Tell whether a file was left alone for long enough to trust the clock of its state."""
     return time.time() - max(state[-2:]) / 1e9 > _SETTLED_S
 
 

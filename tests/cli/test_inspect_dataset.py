@@ -1,6 +1,9 @@
 """``tools/inspect_dataset.py``: its options, and one line for whatever is wrong."""
 
+import contextlib
 import json
+import os
+import signal
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -9,8 +12,10 @@ from PIL import Image
 from pycocotools.coco import COCO
 from tool_modules import load_tool
 from toy_coco import write_toy_coco
+from toy_images import cut_to_half, write_16_bit
 
 from lt_det.data.datasets.coco import register_coco_format
+from lt_det.data.images.facts import facts_of_bytes
 from lt_det.data.inspection.inspection import inspect_dataset
 from lt_det.data.judgement.read import read_judged
 
@@ -115,7 +120,7 @@ def test_tool_ends_with_one_line_instead_of_a_traceback(tool, tmp_path, capsys):
             (["lvis_v1_trian"], "Near matches"),
             (["lt_det_test_gone"], "gone.json, which is missing"),
             (["lt_det_test_toy", "--thresholds", "10", "5"], "two increasing"),
-            (["lt_det_test_toy", "--pictures"], "no COCO or LVIS format"),
+            (["lt_det_test_toy", "--images"], "no COCO or LVIS format"),
         ):
             assert tool.main([*arguments, "--output", str(tmp_path)]) == 1
             captured = capsys.readouterr()
@@ -302,30 +307,30 @@ def test_the_judged_file_is_written_for_other_tools(inspect, coco_set, tmp_path)
     assert list(tmp_path.glob("*.partial")) == []
 
 
-# --- pictures ----------------------------------------------------------------------------------
+# --- images ------------------------------------------------------------------------------------
 
 
-def test_pictures_are_opened_on_demand(inspect, coco_set):
+def test_images_are_decoded_on_demand(inspect, coco_set):
     images = coco_set[1] / "images"
     (images / "picture 2.png").write_text("<html>404</html>")
     (images / "picture 3.png").write_bytes(b"")
     Image.new("RGB", (50, 40)).save(images / "picture 4.png")
     assert inspect()[0] == 0
-    code, output = inspect("--pictures")
+    code, output = inspect("--images")
     assert code == 1
     assert "annotations.json has 3 faults" in output
-    assert "picture cannot be read" in output
+    assert "image cannot be decoded" in output
     assert "picture 2.png: cannot identify image file" in output
-    assert "picture 3.png: cannot identify image file" in output
-    assert "picture has another size than the file says" in output
+    assert "picture 3.png: the file is empty" in output
+    assert "image has another size than the file says" in output
     assert "picture 4.png: 50 x 40, not 96 x 96 pixels" in output
 
 
-def test_good_pictures_have_no_fault(inspect):
-    assert inspect("--pictures")[0] == 0
+def test_good_images_have_no_fault(inspect):
+    assert inspect("--images")[0] == 0
 
 
-def test_pictures_lie_as_detectron2_turns_them(inspect, coco_set):
+def test_images_lie_as_detectron2_turns_them(inspect, coco_set):
     folder, exif = coco_set[1], Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (50, 40)).save(folder / "images" / "turned.jpg", exif=exif)
@@ -334,12 +339,259 @@ def test_pictures_lie_as_detectron2_turns_them(inspect, coco_set):
         content["images"][3].update(file_name="turned.jpg", width=40, height=50)
 
     change_content(folder, change)
-    assert inspect("--pictures")[0] == 0
+    assert inspect("--images")[0] == 0
 
 
-def test_ctrl_c_ends_without_a_traceback(inspect, monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
+def test_a_size_that_exif_swaps_is_named(inspect, coco_set):
+    folder, exif = coco_set[1], Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (50, 40)).save(folder / "images" / "turned.jpg", exif=exif)
 
-    monkeypatch.setattr("lt_det.data.inspection.picture_faults.Image.open", interrupt)
-    assert inspect("--pictures") == (130, "\ninspect_dataset.py: interrupted\n")
+    def change(content):
+        content["images"][3].update(file_name="turned.jpg", width=50, height=40)
+
+    change_content(folder, change)
+    code, output = inspect("--images")
+    assert code == 1
+    assert "turned by its EXIF orientation" in output
+    assert "turned.jpg: 40 x 50, not 50 x 40 pixels (orientation 6)" in output
+
+
+def test_truncated_and_clipped_images_are_listed_together(inspect, coco_set):
+    images = coco_set[1] / "images"
+    image = Image.open(images / "picture 2.png")
+    image.save(images / "picture 2.png", "JPEG")
+    cut_to_half(images / "picture 2.png")
+    write_16_bit(images / "picture 3.png")
+    code, output = inspect("--images")
+    assert code == 1
+    assert "annotations.json has 2 faults" in output
+    assert "| image cannot be decoded " in output
+    assert "picture 2.png: image file is truncated" in output
+    assert "| image has values that 8 bits cannot hold " in output
+    assert "picture 3.png: mode I;16, values 0 to 59900" in output
+
+
+def test_a_missing_image_has_a_hint(inspect, coco_set):
+    images = coco_set[1] / "images"
+    (images / "picture 2.png").rename(images / "Picture 2.PNG")
+    change_content(coco_set[1], lambda c: c["images"][3].update(file_name=".\\picture 3.png"))
+    code, output = inspect()
+    assert code == 1
+    assert "picture 2.png (file_name has another case: the file is Picture 2.PNG)" in output
+    assert "(file_name has backslashes: the file is picture 3.png)" in output
+
+
+def test_images_that_are_there_twice_are_named(inspect, coco_set):
+    images = coco_set[1] / "images"
+    (images / "picture 4.png").write_bytes((images / "picture 5.png").read_bytes())
+    code, output = inspect("--images")
+    assert code == 0
+    assert f"Within {NAME}: 1 pair of identical images" in output
+    assert f"{images}/picture 4.png = {images}/picture 5.png" in output
+
+
+def test_ctrl_c_ends_without_a_traceback(inspect, monkeypatch, tmp_path):
+    def interrupt(content, digest):
+        with contextlib.suppress(FileExistsError):
+            (tmp_path / "interrupted").touch(exist_ok=False)  # once
+            os.kill(os.getppid(), signal.SIGINT)
+        return facts_of_bytes(content, digest)
+
+    monkeypatch.setattr("lt_det.data.images.reader.facts_of_bytes", interrupt)
+    assert inspect("--images") == (130, "\ninspect_dataset.py: interrupted\n")
+
+
+# --- paths and splits --------------------------------------------------------------------------
+
+SPLITS = ("lt_det_test_train", "lt_det_test_val")
+
+
+@pytest.fixture
+def splits(tmp_path):
+    """JSON files of a training and a validation set of the same images, each with its own half."""
+    folder = write_toy_coco(tmp_path / "set")
+    content = json.loads((folder / "annotations.json").read_text())
+    files = []
+    for name, images in (("train", content["images"][:7]), ("val", content["images"][7:])):
+        ids = {image["id"] for image in images}
+        of_images = [a for a in content["annotations"] if a["image_id"] in ids]
+        files.append(folder / f"{name}.json")
+        files[-1].write_text(json.dumps({**content, "images": images, "annotations": of_images}))
+    yield files
+    for name in SPLITS:
+        if name in DatasetCatalog:
+            DatasetCatalog.remove(name)
+            MetadataCatalog.remove(name)
+
+
+@pytest.fixture
+def run(tool, tmp_path, capsys):
+    """Runs the tool; returns its exit code, what it printed, and its errors."""
+
+    def _run(*arguments):
+        code = tool.main([*map(str, arguments), "--output", str(tmp_path / "output")])
+        return code, *capsys.readouterr()
+
+    return _run
+
+
+def write_config_of_splits(path, files, **datasets):
+    entries = [
+        [name, "coco", str(file), str(file.parent / "images")]
+        for name, file in zip(SPLITS, files, strict=True)
+    ]
+    values = {"TRAIN": [SPLITS[0]], "TEST": [SPLITS[1]], "GROUP_THRESHOLDS": [2, 4], **datasets}
+    config = {
+        "DATASETS": {"REGISTER": entries, **values},
+        "MODEL": {"MASK_ON": False, "ROI_HEADS": {"NUM_CLASSES": 3}},
+    }
+    path.write_text(json.dumps(config))
+    return path
+
+
+def test_a_path_is_inspected_as_a_name_is_and_leaves_no_name(splits, run, tmp_path):
+    before = DatasetCatalog.list()
+    code, output, errors = run(splits[0])
+    assert (code, errors) == (0, "")
+    assert output.startswith(
+        f"train: {splits[0]}, COCO format (found from its content), images in "
+    )
+    assert "train: 7 pictures, 1 without instances" in output
+    assert (tmp_path / "output" / "train_classes.png").is_file()
+    assert DatasetCatalog.list() == before
+
+
+def test_image_folder_of_a_path(splits, run, tmp_path):
+    other = tmp_path / "elsewhere"
+    (splits[0].parent / "images").rename(other)
+    code, _, errors = run(splits[0])
+    assert code == 1
+    assert "picture is missing" in errors
+    assert run(splits[0], "--image-root", other)[0] == 0
+    # Beside the folder of the file, as in COCO.
+    annotations = tmp_path / "set" / "annotations"
+    annotations.mkdir()
+    splits[0].rename(annotations / "train.json")
+    other.rename(tmp_path / "set" / "images")
+    assert run(annotations / "train.json")[0] == 0
+
+
+def test_format_of_a_path(splits, run):
+    content = json.loads(splits[0].read_text())
+    for category in content["categories"]:
+        category["frequency"] = "f"
+    splits[0].write_text(json.dumps(content))
+    code, output, _ = run(splits[0])
+    assert code == 0
+    assert "COCO format" in output
+    assert "WARNING: its categories have a frequency" in output
+    code, output, errors = run(splits[0], "--format", "lvis")
+    assert code == 1
+    assert "LVIS format (as --format says)" in output
+    assert "image lacks neg_category_ids" in errors
+    for image in content["images"]:
+        image |= {"neg_category_ids": [], "not_exhaustive_category_ids": []}
+    splits[0].write_text(json.dumps(content))
+    code, output, _ = run(splits[0])
+    assert code == 0
+    assert "LVIS format (found from its content)" in output
+
+
+def test_two_files_of_one_name_are_told_apart(splits, run, tmp_path):
+    (tmp_path / "set" / "val").mkdir()
+    val = splits[1].rename(tmp_path / "set" / "val" / "train.json")
+    code, output, _ = run(splits[0], "--val", val)
+    assert code == 0
+    assert "Training set train against val_train:" in output
+
+
+def test_a_path_that_is_missing(run, tmp_path):
+    code, _, errors = run(tmp_path / "gone.json")
+    assert code == 1
+    assert errors.count("\n") == 1
+    assert "gone.json" in errors
+
+
+def test_an_unknown_name_has_its_remedy(run):
+    code, _, errors = run("my_set_train")
+    assert code == 1
+    assert errors.count("\n") == 1
+    assert "give --config-file CONFIG" in errors
+    assert "path of its JSON file" in errors
+    assert len(errors) < 500
+
+
+def test_val_of_a_path_is_compared(splits, run):
+    code, output, errors = run(splits[0], "--val", splits[1])
+    assert (code, errors) == (0, "")
+    assert "Training set train against val:" in output
+    assert "No image file name is in both." in output
+    assert "Classes with training objects, but none in val (1 of 3): thing 1003" in output
+
+
+def test_val_that_is_train_is_a_leak(splits, run):
+    code, output, _ = run(splits[0], "--val", splits[0])
+    assert code == 0
+    assert "LEAK: 7 of 7 images of train are training images" in output
+
+
+def test_a_training_set_of_a_config_is_compared_with_its_test_sets(splits, run, tmp_path):
+    config = write_config_of_splits(tmp_path / "config.yaml", splits)
+    code, output, errors = run(SPLITS[0], "--config-file", config)
+    assert (code, errors) == (0, "")
+    assert "own image counts, thresholds 2 and 4" in output
+    assert f"Training set {SPLITS[0]} against {SPLITS[1]}:" in output
+    assert f"by the image counts of {SPLITS[0]}, thresholds 2 and 4" in output
+
+
+def test_a_test_set_of_a_config_is_grouped_by_the_training_sets_counts(splits, run, tmp_path):
+    config = write_config_of_splits(tmp_path / "config.yaml", splits)
+    code, output, errors = run(SPLITS[1], "--config-file", config)
+    assert (code, errors) == (0, "")
+    assert f"{SPLITS[1]}: 4 pictures" in output
+    assert f"Groups by the image counts of {SPLITS[0]}, thresholds 2 and 4, as in" in output
+    assert f"Training set {SPLITS[0]} against {SPLITS[1]}:" in output
+    # Class 0 is in six training images, which is frequent, and in three here, which would not be.
+    row = next(line for line in output.splitlines() if "| thing 7 " in line)
+    assert [cell.strip() for cell in row.split("|")[1:6]] == ["0", "7", "thing 7", "frequent", "3"]
+
+
+def test_faults_of_the_other_split_are_listed_too(splits, run, tmp_path):
+    config = write_config_of_splits(tmp_path / "config.yaml", splits)
+    content = json.loads(splits[1].read_text())
+    content["annotations"][0]["bbox"] = [1, 2, 3]
+    splits[1].write_text(json.dumps(content))
+    code, output, errors = run(SPLITS[0], "--config-file", config)
+    assert code == 1
+    assert f"{splits[1]} has 1 fault" in errors
+    assert f"{SPLITS[0]}: 7 pictures" in output
+    assert "against" not in output
+
+
+def test_a_test_set_that_is_not_registered_is_named(splits, run, tmp_path):
+    config = write_config_of_splits(tmp_path / "config.yaml", splits, TEST=["my_val"])
+    code, output, errors = run(SPLITS[0], "--config-file", config)
+    assert code == 1
+    assert "Data set 'my_val' of the config's DATASETS.TRAIN or TEST is not registered" in errors
+    assert f"{SPLITS[0]}: 7 pictures" in output
+
+
+def test_images_of_both_splits_are_compared(splits, run):
+    images = splits[0].parent / "images"
+    (images / "picture 9.png").write_bytes((images / "picture 1.png").read_bytes())
+    code, output, errors = run(splits[0], "--val", splits[1], "--images")
+    assert (code, errors) == (0, "")
+    assert "LEAK between train and val: 1 pair of identical images" in output
+    assert f"{images}/picture 1.png = {images}/picture 9.png" in output
+
+
+def test_val_may_have_no_annotations_and_train_may_not(splits, run):
+    content = json.loads(splits[1].read_text())
+    splits[1].write_text(json.dumps({**content, "annotations": []}))
+    code, output, errors = run(splits[0], "--val", splits[1])
+    assert (code, errors) == (0, "")
+    assert "val has no annotations to compare" in output
+    code, output, errors = run(splits[1], "--val", splits[0])
+    assert code == 1
+    assert "there is nothing to train on" in errors

@@ -12,8 +12,9 @@ from detectron2.utils.file_io import PathManager
 from tiny_openmoji import SPEC
 
 from lt_det.config import add_lt_det_config
+from lt_det.data.images.reader import ImageReader
 from lt_det.data.inspection.file_faults import find_faults
-from lt_det.data.inspection.picture_faults import find_picture_faults
+from lt_det.data.inspection.image_checks import find_image_faults
 from lt_det.openmoji.index import LiveSet
 from lt_det.openmoji.live import PREFIX
 from lt_det.openmoji.register import register_openmoji
@@ -108,12 +109,12 @@ def test_inspection_finds_the_pictures_and_nothing_wrong(names):
     with open(metadata.json_file) as file:
         content = json.load(file)
     assert not list(find_faults(content, metadata.image_root, is_lvis=True))
-    assert not list(find_picture_faults(content["images"], metadata.image_root))
+    assert not list(find_image_faults(content["images"], metadata.image_root, ImageReader()))
     content["images"][1]["file_name"] = "val/999999.png"
     (fault,) = find_faults(content, metadata.image_root, is_lvis=True)
     assert fault.kind == "picture is missing"
     content["images"][0]["width"] += 1
-    (fault,) = find_picture_faults(content["images"], metadata.image_root)
+    (fault,) = find_image_faults(content["images"], metadata.image_root, ImageReader())
     assert "64 x 64, not 65 x 64" in fault.where
 
 

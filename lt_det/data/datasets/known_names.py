@@ -10,8 +10,10 @@ __all__ = ["near_matches"]
 
 
 def near_matches(name: str) -> str:
-    """A sentence that names the registered sets most like ``name``, or all if none is."""
+    """Write a sentence that names the registered sets most like ``name``, if any is."""
     known = sorted(DatasetCatalog.list())
     close = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
     close += [k for k in known if name.lower() in k.lower() and k not in close][:5]
-    return f"Near matches: {', '.join(close)}" if close else f"Registered: {', '.join(known)}"
+    if close:
+        return f"Near matches: {', '.join(close)}"
+    return f"None of the {len(known)} registered names is like it"

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lt_det.data.images.missing import MissingImageHints
 from lt_det.data.inspection.picture_files import is_picture_file, is_picture_folder
 from lt_det.data.inspection.requirements import Needs
 from lt_det.data.judgement.fault import Fault
@@ -87,12 +88,15 @@ def _image_faults(images: list[dict], image_root: str) -> Iterator[Fault]:
             f"{image_root} (set DETECTRON2_DATASETS to the folder above all data sets)",
         )
         return
+    hints = MissingImageHints(image_root)
     for image in images:
         paths = picture_paths(image, image_root)
         if not paths:
             yield Fault("image has neither file_name nor coco_url", f"image {image['id']}")
         elif not any(map(is_picture_file, paths)):
-            yield Fault("picture is missing", " or ".join(paths))
+            hint = hints.hint(os.path.relpath(paths[0], image_root))
+            where = " or ".join(paths)
+            yield Fault("picture is missing", f"{where} ({hint})" if hint else where)
 
 
 def _emptiness_faults(judgement: Judgement, content: Mapping, needs: Needs) -> Iterator[Fault]:

@@ -33,6 +33,7 @@ class DatasetSummary:
         num_empty: pictures without annotations.
         num_crowd: crowd regions, which are not counted as instances.
         missing_files: picture files that are not there, of those that were looked for.
+        counted_in: the training set whose image counts the groups follow; "" for this set's own.
     """
 
     name: str
@@ -46,6 +47,7 @@ class DatasetSummary:
     num_empty: int
     num_crowd: int
     missing_files: tuple[str, ...]
+    counted_in: str = ""
 
 
 def summarize(

@@ -63,6 +63,14 @@ def _group_block(summary: DatasetSummary) -> str:
         return f"{title}\n{_group_table(summary)}"
     low, high = summary.thresholds
     spans = (f"1 to {low}", f"{low + 1} to {high}", f"over {high}", "0", "")
+    if summary.counted_in:
+        title = (
+            f"Groups by the image counts of {summary.counted_in}, thresholds {low} and {high}, as "
+            "in evaluation:"
+        )
+        # A class that is never trained on is in the rare group.
+        spans = (f"0 to {low}", f"{low + 1} to {high}", f"over {high}", "", "")
+        return f"{title}\n{_group_table(summary, {'training images a class': spans})}"
     title = f"Groups by this set's own image counts, thresholds {low} and {high}:"
     return f"{title}\n{_group_table(summary, {'images a class': spans})}"
 

@@ -166,8 +166,8 @@ def test_unknown_name_lists_near_matches():
         load_summary("lvis_v1_tarin")
 
 
-def test_name_like_nothing_lists_all():
-    with pytest.raises(ValueError, match=r"Registered: .*coco_2017_train.*lvis_v1_train"):
+def test_a_name_like_nothing_lists_no_names():
+    with pytest.raises(ValueError, match=r"None of the [0-9]+ registered names is like it$"):
         load_summary("###")
 
 
@@ -192,3 +192,41 @@ def test_our_loader_keeps_its_own_words(register, tmp_path):
     finally:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
+
+
+def drawn_names(monkeypatch, tmp_path, num_classes):
+    """Names below the classes of a plot, from left to right."""
+    drawn = []
+    monkeypatch.setattr(
+        "matplotlib.figure.Figure.savefig",
+        lambda figure, *_, **__: drawn.extend(
+            t.get_text() for t in figure.axes[0].get_xticklabels()
+        ),
+    )
+    counts = np.arange(1, num_classes + 1)
+    stats = ClassStats(num_classes, num_classes, counts, counts)
+    names = [f"c{count}$" for count in counts]
+    plot_class_distribution(stats, tmp_path / "plot.png", class_names=names)
+    return drawn
+
+
+def test_a_plot_of_up_to_60_classes_names_them_by_rank(monkeypatch, tmp_path):
+    names = drawn_names(monkeypatch, tmp_path, 60)
+    assert names == [rf"c{count}\$" for count in range(60, 0, -1)]
+
+
+def test_a_plot_of_more_classes_has_no_names(monkeypatch, tmp_path):
+    assert not any("c" in name for name in drawn_names(monkeypatch, tmp_path, 61))
+
+
+def test_thresholds_that_leave_small_groups_are_named_in_the_summary(register):
+    # Class i is in i + 1 images.
+    register(
+        "toy_small",
+        lambda: [record(range(n, 12)) for n in range(12)],
+        thing_classes=list("abcdefghijkl"),
+    )
+    text = inspect_dataset("toy_small")
+    assert "Thresholds 10 and 100 leave 2 common and 0 frequent of 12 classes" in text
+    assert "--thresholds 4 8 (DATASETS.GROUP_THRESHOLDS) makes groups of 4, 4 and 4" in text
+    assert "leave" not in inspect_dataset("toy_small", thresholds=(4, 8))

@@ -1,0 +1,1 @@
+"""What two splits of a data set share, and what each evaluation rests on."""
