@@ -100,8 +100,8 @@ def _inspect(args: argparse.Namespace, sets: GivenSets) -> int:
     if args.config_file:
         merge_config_file(cfg, args.config_file)
         register_from_config(cfg)
-    name = sets.name_of(args.name)
-    names = SplitNames.of(name, cfg, [sets.name_of(given) for given in args.val])
+    name, *validation = (sets.name_of(given, args.config_file) for given in (args.name, *args.val))
+    names = SplitNames.of(name, cfg, validation)
     for note in sets.notes:
         print(note)
     given = args.thresholds and tuple(args.thresholds)
