@@ -109,8 +109,8 @@ def _inspect_sets(args: argparse.Namespace, sets: GivenSets) -> int:
         merge_config_file(cfg, args.config_file)
         cfg.DATASETS.IGNORE = args.ignore or cfg.DATASETS.IGNORE
         register_from_config(cfg)
-    name = sets.name_of(args.name, args.config_file)
-    names = SplitNames.of(name, cfg, [sets.name_of(given, args.config_file) for given in args.val])
+    name, *validation = (sets.name_of(given, args.config_file) for given in (args.name, *args.val))
+    names = SplitNames.of(name, cfg, validation)
     for note in sets.notes:
         print(note)
     given = args.thresholds and tuple(args.thresholds)

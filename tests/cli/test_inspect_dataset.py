@@ -513,6 +513,14 @@ def test_a_path_that_is_missing(run, tmp_path):
     assert "gone.json" in errors
 
 
+def test_a_name_that_the_config_lacks_has_another_remedy(splits, run, tmp_path):
+    config = write_config_of_splits(tmp_path / "config.yaml", splits)
+    code, _, errors = run("lt_det_test_trian", "--config-file", config)
+    assert code == 1
+    assert f"name it in DATASETS.REGISTER of {config}" in errors
+    assert f"Near matches: {SPLITS[0]}" in errors
+
+
 def test_an_unknown_name_has_its_remedy(run):
     code, _, errors = run("my_set_train")
     assert code == 1

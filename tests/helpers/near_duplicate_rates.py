@@ -1,6 +1,6 @@
 """Error rates of the search for near-duplicates, on real photographs.
 
-python tests/helpers/near_duplicate_rates.py    prints them (3 minutes)
+python tests/helpers/near_duplicate_rates.py    prints them (3 minutes of CPU time)
 
 Copies of each image are made in memory. The limits are chosen on every second image; the rates are
 those of the other images.

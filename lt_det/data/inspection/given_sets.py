@@ -41,10 +41,14 @@ class GivenSets:
         self._names: dict[str, str] = {}
         self.notes: list[str] = []
 
-    def name_of(self, given: str) -> str:
+    def name_of(self, given: str, config_file: str | None = None) -> str:
         """Return the registered name of a data set's name or path.
 
         What was chosen for a path is added to ``notes``.
+
+        Args:
+            given: the name or path.
+            config_file: the config whose data sets were registered, for messages.
 
         Raises:
             FileNotFoundError: if it looks like a path, and there is no file.
@@ -53,9 +57,14 @@ class GivenSets:
         if given in DatasetCatalog.list():
             return given
         if not _is_path(given):
+            remedy = (
+                f"name it in DATASETS.REGISTER of {config_file}"
+                if config_file
+                else "give --config-file CONFIG, whose DATASETS.REGISTER names it"
+            )
             raise ValueError(
-                f"Unknown data set {given!r}: give --config-file CONFIG, whose DATASETS.REGISTER "
-                f"names it, or the path of its JSON file. {near_matches(given)}"
+                f"Unknown data set {given!r}: {remedy}, or give the path of its JSON file. "
+                f"{near_matches(given)}"
             )
         path = os.path.realpath(given)
         if path not in self._names:

@@ -91,7 +91,7 @@ class SplitsInspection:
             :func:`lt_det.data.inspection.inspection.inspect_dataset`.
         needs: name -> what the set is for, or None.
         images: decodes every image of all splits; None decodes none.
-        judged: how the files are judged.
+        judged: how the files are judged; None is as they are registered.
     """
 
     def __init__(
@@ -100,13 +100,13 @@ class SplitsInspection:
         thresholds: Callable[[str], tuple[int, int] | None],
         needs: Callable[[str], Needs | None],
         images: ImageReader | None = None,
-        judged: JudgedFile = JudgedFile(),
+        judged: JudgedFile | None = None,
     ):
         self._names = names
         self._thresholds = thresholds
         self._needs = needs
         self._images = images
-        self._judged = judged
+        self._judged = judged or JudgedFile()
         # Of the sets that were checked and have no fault.
         self._judgements: dict[str, Judgement | None] = {}
         self._training: Split | None = None
