@@ -186,7 +186,7 @@ def test_annotations_are_asked_of_a_training_set(inspect, coco_set, tmp_path, ke
             del content["annotations"]
 
     change_content(coco_set[1], change)
-    note = f"{NAME}: test set without annotations, 11 pictures\n"
+    note = f"{NAME}: test set without annotations, 11 images\n"
     write_config(tmp_path, TEST=[NAME])
     assert inspect() == (0, note)
     write_config(tmp_path, TEST=[NAME], TRAIN=[NAME])
@@ -212,7 +212,7 @@ def test_a_test_set_of_detectron2s_has_its_pictures_checked(tool, coco_set, tmp_
     register_lvis_instances(name, meta, str(folder / "annotations.json"), str(folder / "images"))
     try:
         assert tool.main([name, "--output", str(tmp_path)]) == 0
-        assert capsys.readouterr().out == f"{name}: test set without annotations, 11 pictures\n"
+        assert capsys.readouterr().out == f"{name}: test set without annotations, 11 images\n"
         (folder / "images" / "picture 3.png").unlink()
         assert tool.main([name, "--output", str(tmp_path)]) == 1
         assert "picture 3.png" in capsys.readouterr().err
