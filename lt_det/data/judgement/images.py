@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -14,6 +15,8 @@ from lt_det.data.judgement.values import decimal, is_id, whole
 __all__ = ["complete_sizes", "judge_images"]
 
 _SIZES = ("height", "width")
+# Pixels; pycocotools keeps sizes in 32 bits.
+_LONGEST = 2**31 - 1
 # LVIS v0.5 has COCO 2014's names beside the addresses of the images of 2017, named by ids alone.
 _COCO_2014 = re.compile(r"COCO_(?:train|val|test)2014_([0-9]{12}\.jpg)")
 
@@ -36,20 +39,23 @@ def judge_images(entries: list, findings: Findings) -> list[dict]:
 
 def _is_plain(image: dict) -> bool:
     height, width = image.get("height"), image.get("width")
-    return type(height) is int and type(width) is int and height > 0 and width > 0
+    if type(height) is not int or type(width) is not int:
+        return False
+    return 0 < height <= _LONGEST and 0 < width <= _LONGEST
 
 
 def _judge_size(image: dict, findings: Findings) -> dict:
-    """Give the image with whole sizes, or without any where one is missing or a fault."""
+    """Give the image with whole sizes, without any where one is missing, NaN where one is wrong."""
     name, sizes = f"image {image['id']}", {}
     for key in _SIZES:
         value = image.get(key)
         if value is None:
             continue
         size = whole(decimal(value))
-        if size is None or size <= 0:
+        if size is None or not 0 < size <= _LONGEST:
             findings.fault("size is no positive number", f"{name}: {value!r:.40}")
-            continue
+            # One fault is enough: nothing is compared with NaN, and nothing is missing.
+            return image | dict.fromkeys(_SIZES, math.nan)
         if type(value) is not int:
             findings.note(f"{key} is a decimal or text: read as an integer", f"{name}: {value!r}")
         sizes[key] = size
