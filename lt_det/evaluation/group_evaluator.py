@@ -6,7 +6,7 @@ The numbers come from an official API, which a subclass names.
 import abc
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import detectron2.utils.comm as comm
@@ -15,14 +15,14 @@ from detectron2.data import Metadata, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 
 from lt_det.class_stats import GROUP_NAMES
-from lt_det.data.datasets.judged_file import announce_notes, judged_file
-from lt_det.data.judgement.findings import LEFT_OUT
+from lt_det.data.datasets.judged_file import judged_file
 from lt_det.data.judgement.judge import Judgement
 from lt_det.evaluation import results as report
 from lt_det.evaluation.categories import Classes
 from lt_det.evaluation.detection_store import DetectionStore
 from lt_det.evaluation.files.file_groups import read_groups
 from lt_det.evaluation.files.results_file import read_results_file
+from lt_det.evaluation.judged_truth import announce_judgement, size_of
 from lt_det.evaluation.matching.detection_columns import DetectionColumns
 from lt_det.evaluation.matching.detections import (
     COLUMNS,
@@ -194,7 +194,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
                 )
             instances = output["instances"]
             # A file may leave the size to the image.
-            size = _size_of(image) or tuple(instances.image_size)
+            size = size_of(image) or tuple(instances.image_size)
             self.add(ImageDetections.from_instances(image_id, size, instances))
 
     def add(self, detections: ImageDetections) -> None:
@@ -213,7 +213,7 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
             FileNotFoundError: if the file does not exist.
             ValueError: see `read_results_file`.
         """
-        sizes = {i: _size_of(image) for i, image in self._ground_truth.imgs.items()}
+        sizes = {i: size_of(image) for i, image in self._ground_truth.imgs.items()}
         return read_results_file(path, sizes, {i: c for c, i in self._category_of.items()})
 
     def evaluate(self) -> dict[str, dict[str, float]]:
@@ -256,11 +256,9 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
                 f"data set '{dataset_name}' has no metadata 'json_file'. Register it with its "
                 "annotation file."
             )
-        judgement = judgement or judged_file(
-            self._json_file, self.DATA_FORMAT, metadata.get("ignore", "fault")
-        )
-        announce_notes(judgement.notes, self._json_file, dataset_name if is_registered else None)
-        _announce_left_out(judgement, self._json_file)
+        ignore = metadata.get("ignore", "fault")
+        judgement = judgement or judged_file(self._json_file, self.DATA_FORMAT, ignore)
+        announce_judgement(judgement, self._json_file, dataset_name if is_registered else None)
         self._ground_truth = self._read_ground_truth(judgement)
         categories = self._ground_truth.cats
         self._classes = Classes.of(self._json_file, categories, metadata, is_registered)
@@ -310,18 +308,3 @@ class GroupEvaluator(DatasetEvaluator, abc.ABC):
                 f"{num_images - len(detections)} of {num_images} images were not processed: they "
                 "count as images without detections."
             )
-
-
-def _announce_left_out(judgement: Judgement, json_file: str) -> None:
-    number = sum(note.number for note in judgement.notes if note.kind.startswith(LEFT_OUT))
-    if number:
-        logger.warning(
-            f"'{json_file}' is evaluated without {number} objects that are left out of it: the "
-            "official API on the file as it is would count them as never found. "
-            "tools/inspect_dataset.py --write FILE writes the file that is evaluated."
-        )
-
-
-def _size_of(image: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Height and width of an image; None where the file does not say."""
-    return (image["height"], image["width"]) if "height" in image else None

@@ -9,15 +9,11 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.lvis import get_lvis_instances_meta, register_lvis_instances
 from PIL import Image
-from pycocotools.coco import COCO
 from tool_modules import load_tool
 from toy_coco import write_toy_coco
 from toy_images import cut_to_half, write_16_bit
 
-from lt_det.data.datasets.coco import register_coco_format
 from lt_det.data.images.facts import facts_of_bytes
-from lt_det.data.inspection.inspection import inspect_dataset
-from lt_det.data.judgement.read import read_judged
 
 NAME = "lt_det_test_coco"
 
@@ -249,62 +245,6 @@ def test_an_lvis_file_is_grouped_by_its_frequency(inspect, coco_set, tmp_path):
     assert [cell.strip() for cell in row.split("|")[1:6]] == ["0", "7", "thing 7", "frequent", "9"]
     write_config(tmp_path, "lvis", TRAIN=[NAME])
     assert "own image counts, thresholds 10 and 100" in inspect()[1]
-
-
-# --- notes, ignored objects, the judged file ----------------------------------------------------
-
-
-def test_notes_are_listed_and_the_tool_ends_with_0(inspect, coco_set):
-    def change(content):
-        content["annotations"][0] |= {"iscrowd": None, "id": "a"}
-        content["annotations"][1]["bbox"] = [1, 1, 0, 5]
-
-    change_content(coco_set[1], change)
-    code, output = inspect()
-    assert code == 0
-    assert "Odd in the file, and how it is read by every tool" in output
-    for words in ("iscrowd is null: read as 0", "numbered anew from 1", "box has no area inside"):
-        assert words in output
-
-
-@pytest.mark.parametrize("from_config", [False, True])
-def test_ignored_objects_are_a_fault_or_crowds(inspect, coco_set, tmp_path, from_config):
-    change_content(coco_set[1], lambda c: c["annotations"][0].update(ignore=1))
-    code, output = inspect()
-    assert code == 1
-    assert "--ignore crowd" in output
-    if from_config:
-        write_config(tmp_path, IGNORE="crowd")
-    code, output = inspect(*([] if from_config else ["--ignore", "crowd"]))
-    assert code == 0
-    assert "Crowd regions: 3" in output
-    assert "ignore is 1: taken as a crowd" in output
-
-
-def test_ignored_objects_of_a_set_without_config(coco_set):
-    change_content(coco_set[1], lambda c: c["annotations"][0].update(ignore=1))
-    register_coco_format(NAME, coco_set[1] / "annotations.json", coco_set[1] / "images")
-    with pytest.raises(ValueError, match="ignore is 1"):
-        inspect_dataset(NAME)
-    assert "Crowd regions: 3" in inspect_dataset(NAME, ignore="crowd")
-
-
-def test_the_judged_file_is_written_for_other_tools(inspect, coco_set, tmp_path):
-    def change(content):
-        content["annotations"][0]["bbox"] = [1, 1, 0, 5]
-        content["annotations"][1]["iscrowd"] = None
-        del content["annotations"][2]["area"]
-
-    change_content(coco_set[1], change)
-    path = tmp_path / "judged.json"
-    assert inspect("--write", str(path))[0] == 0
-    truth = COCO(str(path))
-    assert len(truth.anns) == 18
-    assert {a["iscrowd"] for a in truth.anns.values()} == {0, 1}
-    second = truth.anns[3]
-    assert second["area"] == second["bbox"][2] * second["bbox"][3]
-    assert read_judged(path, "coco").notes == []
-    assert list(tmp_path.glob("*.partial")) == []
 
 
 # --- images ------------------------------------------------------------------------------------

@@ -10,14 +10,13 @@ from pathlib import Path
 from bad_files import (
     BAD,
     BAD_FOR_A_CONFIG,
-    ODD,
     expected_faults,
     faults_of,
     good_content,
-    notes_of,
     set_first,
 )
 from bad_results import BAD_RESULTS, faults_of_results
+from odd_files import ODD, notes_of
 from paths import ROOT
 from toy_coco import write_toy_coco
 

@@ -6,13 +6,12 @@ import pytest
 from bad_files import (
     BAD,
     BAD_FOR_A_CONFIG,
-    ODD,
     expected_faults,
     faults_of,
     good_content,
-    notes_of,
 )
 from bad_input import DOCUMENT, document
+from odd_files import ODD, notes_of
 from paths import SHARED_DATA
 from toy_coco import write_toy_coco
 

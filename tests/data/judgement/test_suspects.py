@@ -4,7 +4,8 @@ import copy
 
 import numpy as np
 import pytest
-from bad_files import BAD, ODD, good_content
+from bad_files import BAD, good_content
+from odd_files import ODD
 from toy_coco import write_toy_coco
 
 from lt_det.data.judgement import judge as judge_module
