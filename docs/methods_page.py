@@ -11,7 +11,7 @@ from detectron2.config import CfgNode, get_cfg
 from fvcore.common.registry import Registry
 
 from lt_det.config import add_lt_det_config
-from lt_det.config.keys import METHOD_NODES
+from lt_det.config.method_nodes import METHOD_NODES
 from lt_det.data.repeat_factors import INSTANCE_AWARE_CARD, REPEAT_CAP_CARD, REPEAT_FACTOR_CARD
 from lt_det.engine.bilevel.methods import MetaReweighter, MetaSampler
 from lt_det.modeling.mask_head import NormedMaskRCNNConvUpsampleHead

@@ -7,7 +7,8 @@ from typing import Any
 from detectron2.config import CfgNode
 from fvcore.common.registry import Registry
 
-from lt_det.config.keys import KEYS, METHOD_NODES
+from lt_det.config.keys import KEYS
+from lt_det.config.method_nodes import METHOD_NODES
 from lt_det.data.datasets.lvis_builtin import extend_lvis_metadata
 from lt_det.registry import hyper_parameters, node_name
 from lt_det.utils.compat import check_detectron2

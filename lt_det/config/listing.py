@@ -9,7 +9,8 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 
-from lt_det.config.keys import KEYS, METHOD_NODES, Key
+from lt_det.config.keys import KEYS, Key
+from lt_det.config.method_nodes import METHOD_NODES
 from lt_det.registry import hyper_parameters, node_name
 
 __all__ = ["all_keys", "format_keys", "owner_of"]
