@@ -8,7 +8,7 @@ from typing import Any
 
 from lt_det.data.judgement.findings import Findings
 from lt_det.data.judgement.ids import dictionaries, judge_ids
-from lt_det.data.judgement.masks import is_size
+from lt_det.data.judgement.masks import FARTHEST, is_size
 from lt_det.data.judgement.values import decimal, is_id, whole
 
 __all__ = ["complete_sizes", "judge_images"]
@@ -36,7 +36,7 @@ def judge_images(entries: list, findings: Findings) -> list[dict]:
 
 def _is_plain(image: dict) -> bool:
     height, width = image.get("height"), image.get("width")
-    return type(height) is int and type(width) is int and height > 0 and width > 0
+    return all(type(size) is int and 0 < size <= FARTHEST for size in (height, width))
 
 
 def _judge_size(image: dict, findings: Findings) -> dict:
@@ -47,7 +47,7 @@ def _judge_size(image: dict, findings: Findings) -> dict:
         if value is None:
             continue
         size = whole(decimal(value))
-        if size is None or size <= 0:
+        if size is None or not 0 < size <= FARTHEST:
             findings.fault("size is no positive number", f"{name}: {value!r:.40}")
             continue
         if type(value) is not int:

@@ -22,6 +22,8 @@ from lt_det.data.judgement.values import MISSING
 __all__ = ["Columns"]
 
 _NO_BOX = [np.nan] * 4
+# Polygons whose points are in one array: all of a large file take longer, and gigabytes.
+_AT_ONCE = 1 << 13
 _NO_MASK, _POLYGONS, _RLE = 1, 2, 3
 _KINDS = {type(MISSING): _NO_MASK, list: _POLYGONS, dict: _RLE}
 
@@ -169,7 +171,12 @@ def _odd_rles(rles: list[dict], sizes: np.ndarray) -> np.ndarray:
 def _odd_polygons_of(masks: list[list]) -> np.ndarray:
     counts = np.fromiter(map(len, masks), dtype=np.int64, count=len(masks))
     odd = counts == 0
-    bad = _odd_polygons(list(itertools.chain.from_iterable(masks)))
+    polygons = list(itertools.chain.from_iterable(masks))
+    parts = [
+        _odd_polygons(polygons[start : start + _AT_ONCE])
+        for start in range(0, len(polygons), _AT_ONCE)
+    ]
+    bad = np.concatenate([np.zeros(0, dtype=bool), *parts])
     if bad.any():
         odd[np.repeat(np.arange(len(masks)), counts)[bad]] = True
     return odd
