@@ -13,6 +13,7 @@ lt_det's code. Kinds that public reports brought beside those of the project's o
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Collection
 from typing import NamedTuple
@@ -67,7 +68,9 @@ def damaged(seed: int, data_format: str, names: Collection[str]) -> OddFile:
             continue
         if data_format not in found.formats or scopes & set(found.scope):
             continue
-        if found.do(odd):
+        trial = copy.deepcopy(odd)
+        if found.do(trial):
+            odd = trial
             odd.damages.append(name)
             scopes |= set(found.scope)
     return odd

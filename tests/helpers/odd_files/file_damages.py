@@ -117,7 +117,7 @@ def _has_polygons(annotation: dict) -> bool:
 def size_of_no_number(odd: OddFile) -> bool:
     image, key = odd.entry("images"), odd.rng.choice(("height", "width"))
     image[key] = odd.rng.choice(("big", 0, -image[key], "0", NAN, [image[key]], True, 40.5))
-    odd.fault("size")
+    odd.fault("size is no")
     return True
 
 

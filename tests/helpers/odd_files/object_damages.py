@@ -104,7 +104,7 @@ def box_of_no_numbers(odd: OddFile) -> bool:
             [x, y, INF, h],
         )
         odd.annotations[k]["bbox"] = odd.rng.choice(boxes)
-    odd.fault("bbox", number=len(taken))
+    odd.fault("bbox is no", number=len(taken))
     return bool(taken)
 
 
@@ -159,7 +159,7 @@ def polygon_without_its_list(odd: OddFile) -> bool:
     taken = odd.take(2, _has_polygons)
     for k in taken:
         odd.annotations[k]["segmentation"] = odd.annotations[k]["segmentation"][0]
-    odd.fault("polygon", number=len(taken))
+    odd.fault("list of polygons", number=len(taken))
     return bool(taken)
 
 
@@ -169,7 +169,7 @@ def polygon_of_text(odd: OddFile) -> bool:
     for k in taken:
         polygon = odd.annotations[k]["segmentation"][0]
         polygon[2] = odd.rng.choice((str(polygon[2]), None, [polygon[2]], True))
-        odd.fault("polygon")
+        odd.fault("polygon holds")
     return bool(taken)
 
 
@@ -178,7 +178,7 @@ def segmentation_of_another_kind(odd: OddFile) -> bool:
     taken = odd.take(1, _has_mask)
     for k in taken:
         odd.annotations[k]["segmentation"] = odd.rng.choice(("mask.png", 7, True))
-        odd.fault("segmentation")
+        odd.fault("segmentation is neither")
     return bool(taken)
 
 
@@ -187,7 +187,7 @@ def rle_of_another_size(odd: OddFile) -> bool:
     taken = odd.take(1, _has_rle)
     for k in taken:
         odd.annotations[k]["segmentation"]["size"].reverse()
-        odd.fault("rle", "size")
+        odd.fault("rle", "another size")
     return bool(taken)
 
 
@@ -208,7 +208,7 @@ def rle_that_cannot_be_read(odd: OddFile) -> bool:
     for k in taken:
         counts = ("hello world", "", [1, "a"], 7, {"a": 1}, "ÿ")
         odd.annotations[k]["segmentation"]["counts"] = odd.rng.choice(counts)
-        odd.fault("rle", "counts")
+        odd.fault("rle counts", "read")
     return bool(taken)
 
 
