@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 
 import pytest
-from lt_det.data.judgement import flags
+from lt_det.data.judgement import values as flags
 from odd_files import DAMAGES, OddFile, check, damaged, files, write_images
 
 NUM_FILES = 50

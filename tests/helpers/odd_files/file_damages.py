@@ -121,10 +121,12 @@ def size_of_no_number(odd: OddFile) -> bool:
     return True
 
 
-@damage(is_fault=True, scope=["images"])
+@damage(is_fault=True, scope=["whole file"])
 def image_without_name(odd: OddFile) -> bool:
+    """What needs no images does not need their names."""
     del odd.entry("images")["file_name"]
     odd.fault("file_name")
+    odd.needs_images = True
     return True
 
 
@@ -178,7 +180,7 @@ def frequency_of_another_value(odd: OddFile) -> bool:
     return True
 
 
-@damage(is_fault=False, formats=["lvis"], scope=["category ids"])
+@damage(is_fault=False, formats=["lvis"], scope=["lists", "category ids"])
 def lists_of_floats_and_copies(odd: OddFile) -> bool:
     for image in odd.entries("images"):
         for key in _LISTS:
@@ -191,11 +193,11 @@ def lists_that_are_missing(odd: OddFile) -> bool:
     images = odd.entries("images")
     for image in images if odd.rng.random() < 0.5 else odd.rng.sample(images, 1):
         del image["neg_category_ids"]
-    odd.fault("neg_category_ids", number=None)
+    odd.fault("lacks neg_category_ids", number=None)
     return True
 
 
-@damage(is_fault=True, formats=["lvis"], scope=["lists"])
+@damage(is_fault=True, formats=["lvis"], scope=["lists", "category ids"])
 def list_of_another_kind(odd: OddFile) -> bool:
     image, key = odd.entry("images"), odd.rng.choice(_LISTS)
     image[key] = odd.rng.choice((None, 7, "3", {}, [[3]], [None], True))

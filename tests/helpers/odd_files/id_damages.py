@@ -162,7 +162,7 @@ def _mismatch(odd: OddFile, key: str) -> bool:
     for k in taken:
         values = (str(odd.objects[k][key]), 10**7, None, -1, True, 0.5, [3], {}, _HUGE, "")
         odd.annotations[k][key] = odd.rng.choice(values)
-    odd.fault(key, number=len(taken))
+    odd.fault(f"{key} is not", number=len(taken))
     return bool(taken)
 
 

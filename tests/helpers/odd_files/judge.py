@@ -10,7 +10,8 @@ from pycocotools import mask as mask_api
 from odd_files.clean import mask_of
 from odd_files.odd_file import ExpectedFault, OddFile
 from odd_files.official import official_metrics, random_results
-from odd_files.tools import BOTH, EVALUATING, TRAINING, Bench, Refusal, verdict
+from odd_files.tools import BOTH, EVALUATING, IMAGES, TRAINING, Bench, Refusal, verdict
+from odd_files.written import check_written
 
 __all__ = ["check"]
 
@@ -25,9 +26,9 @@ def check(odd: OddFile, folder: Path, image_root: Path) -> None:
     results = [] if refused else random_results(odd)
     with Bench.of(odd, folder, image_root, results) as bench:
         for name, tool in {**BOTH, **TRAINING, **EVALUATING}.items():
-            if odd.train_line and name in BOTH:
-                continue  # they may be for either
-            line = odd.train_line if name in TRAINING and not odd.faults else odd.one_line
+            if (odd.train_line and name in BOTH) or (odd.needs_images and name not in IMAGES):
+                continue  # where they are for either, either is right
+            line = odd.train_line if name in TRAINING and odd.train_line else odd.one_line
             found = verdict(tool, bench)
             what = f"{odd}\n{name}: {found}"
             if line is not None:
@@ -39,6 +40,8 @@ def check(odd: OddFile, folder: Path, image_root: Path) -> None:
             else:
                 assert not isinstance(found, Refusal), what
                 _check_found(odd, found, results, folder, what)
+        if not refused:
+            check_written(odd, bench.json_file, folder / "written.json")
 
 
 def _check_line(words: tuple[str, ...], refusal: Refusal, what: str) -> None:
@@ -72,6 +75,8 @@ def _check_found(odd: OddFile, found: dict, results: list, folder: Path, what: s
         assert found["images"] == len(odd.images), what
     if "trained" in found:
         assert found["trained"] == _trained(odd), f"expected {_trained(odd)}: {what}"
+    if "names" in found:
+        assert found["names"] == _names(odd), what
     if "text" in found:
         for words in odd.notes:
             text = found["text"].lower()
@@ -97,6 +102,11 @@ def _trained(odd: OddFile) -> dict:
             pixels = int(mask_api.area(mask_of(a["segmentation"], (height, width))))
         trained.setdefault(a["image_id"], []).append((class_id, tuple(map(float, box)), pixels))
     return {image_id: sorted(objects) for image_id, objects in trained.items()}
+
+
+def _names(odd: OddFile) -> dict:
+    trained = {a["image_id"] for a in odd.counted}
+    return {i["id"]: i["file_name"] for i in odd.images if i["id"] in trained}
 
 
 def _check_metrics(odd: OddFile, found: dict, results: list, folder: Path, what: str) -> None:

@@ -44,6 +44,7 @@ class OddFile:
             is not in it.
         faults: what every tool must refuse; none if the file is to be accepted.
         train_line: words of a training's refusal of a file that can be evaluated.
+        needs_images: whether only tools that read images refuse it.
         one_line: words of the refusal of a file that cannot be read at all.
         notes: words that a note must say.
         damages: names of what was done.
@@ -59,6 +60,7 @@ class OddFile:
     objects: dict[int, dict]
     faults: list[ExpectedFault] = field(default_factory=list)
     train_line: tuple[str, ...] | None = None
+    needs_images: bool = False
     one_line: tuple[str, ...] | None = None
     notes: list[tuple[str, ...]] = field(default_factory=list)
     damages: list[str] = field(default_factory=list)

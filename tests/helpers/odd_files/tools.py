@@ -107,7 +107,7 @@ def _train_loader(bench: Bench) -> dict:
     dataset = build_train_loader(bench.cfg).dataset
     num_classes = len(bench.odd.categories)
     counts = np.zeros((2, num_classes), dtype=int)
-    trained = {}
+    trained, names = {}, {}
     for index in range(len(dataset)):
         item = dataset[Place(index, index)]
         instances = item["instances"]
@@ -117,8 +117,9 @@ def _train_loader(bench: Bench) -> dict:
         masks = instances.gt_masks.tensor.sum((1, 2)) if instances.has("gt_masks") else classes
         boxes = instances.gt_boxes.tensor.tolist()
         found = zip(classes.tolist(), map(tuple, boxes), masks.tolist(), strict=True)
+        names[item["image_id"]] = Path(item["file_name"]).name
         trained[item["image_id"]] = sorted(found)
-    return {"counts": tuple(counts.tolist()), "trained": trained}
+    return {"counts": tuple(counts.tolist()), "trained": trained, "names": names}
 
 
 def _evaluator(bench: Bench) -> dict:
@@ -153,6 +154,7 @@ EVALUATING = {
     "evaluator": _evaluator,
     "evaluate files": _files,
 }
+IMAGES = ("inspect", "train loader")
 BOTH = {
     "inspect": _inspect,
     "statistics": _statistics,
