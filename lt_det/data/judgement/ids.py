@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Any
 
 from lt_det.data.judgement.findings import Findings
-from lt_det.data.judgement.values import LARGEST_ID, MISSING, whole
+from lt_det.data.judgement.values import LARGEST_ID, MISSING, SMALLEST_ID, whole
 
 __all__ = ["dictionaries", "judge_ids", "number_annotations"]
 
@@ -43,7 +43,7 @@ def judge_ids(entries: list[dict], section: str, findings: Findings) -> list[dic
     """
     ids = [entry.get("id", MISSING) for entry in entries]
     types = set(map(type, ids))
-    if types <= {str} or (types == {int} and -LARGEST_ID <= min(ids) and max(ids) <= LARGEST_ID):
+    if types <= {str} or (types == {int} and SMALLEST_ID <= min(ids) and max(ids) <= LARGEST_ID):
         valid = entries
     else:
         valid = _with_valid_ids(entries, section, findings)
@@ -100,7 +100,7 @@ def _with_valid_ids(entries: list[dict], section: str, findings: Findings) -> li
             valid.append(entry)
         elif value is MISSING or number is None:
             _fault_of_id(value, position, section, findings)
-        elif not -LARGEST_ID <= number <= LARGEST_ID:
+        elif not SMALLEST_ID <= number <= LARGEST_ID:
             findings.fault(f"id has more than 64 bits in {section}", f"{value!r:.60}")
         elif isinstance(value, float):
             findings.note(f"id is a whole decimal in {section}: read as an integer", f"{value!r}")

@@ -6,10 +6,19 @@ import math
 import re
 from typing import Any
 
-__all__ = ["LARGEST_ID", "MISSING", "decimal", "is_id", "is_number", "is_positive", "whole"]
+__all__ = [
+    "LARGEST_ID",
+    "MISSING",
+    "SMALLEST_ID",
+    "decimal",
+    "is_id",
+    "is_number",
+    "is_positive",
+    "whole",
+]
 
-LARGEST_ID = 2**63 - 1
-"""The largest id that the official APIs and NumPy can hold."""
+SMALLEST_ID, LARGEST_ID = -(2**63), 2**63 - 1
+"""The ids that the official APIs and NumPy can hold."""
 
 MISSING: Any = object()
 """Stands for a key that an entry lacks."""
