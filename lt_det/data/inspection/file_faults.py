@@ -98,6 +98,8 @@ def _image_faults(images: list[dict], image_root: str) -> Iterator[Fault]:
 def _emptiness_faults(judgement: Judgement, content: Mapping, needs: Needs) -> Iterator[Fault]:
     """A file that lists images alone is a test set's, unless it is trained on."""
     annotations = judgement.content["annotations"]
+    if not isinstance(content.get("annotations"), list | None):
+        return  # a fault of the judgement
     if not content.get("annotations"):
         looks_like_test_set = content.get("annotations") is None
         if needs.is_training or (needs.is_training is None and not looks_like_test_set):
