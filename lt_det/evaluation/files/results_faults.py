@@ -9,7 +9,7 @@ from lt_det.data.judgement.boxes import is_box
 from lt_det.data.judgement.fault import Fault
 from lt_det.data.judgement.findings import Findings
 from lt_det.data.judgement.masks import judge_rle
-from lt_det.data.judgement.values import is_id, is_number
+from lt_det.data.judgement.values import is_id, is_number, whole
 
 __all__ = ["find_result_faults", "object_keys"]
 
@@ -53,7 +53,7 @@ def find_result_faults(
             continue
         yield from _missing_faults(entry, given, name)
         for key, known in (("image_id", image_sizes), ("category_id", category_ids)):
-            if _has(entry, key) and not (is_id(entry[key]) and entry[key] in known):
+            if _has(entry, key) and not _is_known(entry[key], known):
                 expected = f"expected one of {len(known)}, such as {next(iter(known), None)!r}"
                 where = f"{name}: {entry[key]!r:.40} ({expected})"
                 yield Fault(f"{key} is not in the ground truth", where)
@@ -63,8 +63,13 @@ def find_result_faults(
             yield from _box_faults(entry["bbox"], name)
         if _has(entry, "segmentation"):
             image_id = entry.get("image_id")
-            size = image_sizes.get(image_id) if is_id(image_id) else None
+            size = image_sizes[image_id] if _is_known(image_id, image_sizes) else None
             yield from _mask_faults(entry["segmentation"], size, name)
+
+
+def _is_known(value: Any, known: Collection) -> bool:
+    """Whether a value is one of the ids; a whole decimal such as 7.0 is an integer."""
+    return (is_id(value) or whole(value) is not None) and value in known
 
 
 def _missing_faults(entry: Mapping, given: Sequence[str], name: str) -> Iterator[Fault]:
