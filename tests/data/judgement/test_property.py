@@ -4,8 +4,9 @@ import functools
 from pathlib import Path
 
 import pytest
-from lt_det.data.judgement import values as flags
 from odd_files import DAMAGES, OddFile, check, damaged, files, write_images
+
+from lt_det.data.judgement import annotations as flags
 
 NUM_FILES = 50
 
@@ -49,7 +50,7 @@ def test_fifty_files_show_every_damage():
 
 
 def test_files_are_of_both_formats_and_both_verdicts():
-    kinds = [(odd.data_format, bool(odd.faults or odd.one_line is not None)) for odd in _files()]
+    kinds = [(odd.data_format, odd.is_refused) for odd in _files()]
     assert min(kinds.count(kind) for kind in set(kinds)) >= 5
     assert len(set(kinds)) == 4
 

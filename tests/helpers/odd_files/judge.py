@@ -22,7 +22,7 @@ def check(odd: OddFile, folder: Path, image_root: Path) -> None:
     Raises:
         AssertionError: naming the file, its damages and the tool that is wrong.
     """
-    refused = bool(odd.faults or odd.one_line)
+    refused = odd.is_refused
     results = [] if refused else random_results(odd)
     with Bench.of(odd, folder, image_root, results) as bench:
         for name, tool in {**BOTH, **TRAINING, **EVALUATING}.items():

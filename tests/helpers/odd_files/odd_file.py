@@ -95,6 +95,10 @@ class OddFile:
         return self.data_format == "lvis"
 
     @property
+    def is_refused(self) -> bool:
+        return bool(self.faults) or self.one_line is not None
+
+    @property
     def annotations(self) -> list[dict]:
         """The file's annotations, to be damaged."""
         return self.content["annotations"]

@@ -8,7 +8,6 @@ from pathlib import Path
 from lt_det.data.judgement.completion import write_judged
 from lt_det.data.judgement.judge import judge
 from lt_det.data.judgement.read import read_judged
-
 from odd_files.clean import mask_of
 from odd_files.odd_file import OddFile
 
