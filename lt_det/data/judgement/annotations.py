@@ -14,7 +14,7 @@ from typing import Any
 from lt_det.data.judgement.boxes import judge_box
 from lt_det.data.judgement.findings import Findings
 from lt_det.data.judgement.masks import judge_mask
-from lt_det.data.judgement.values import MISSING, decimal, is_id, whole
+from lt_det.data.judgement.values import LARGEST_AREA, MISSING, decimal, is_id, whole
 
 __all__ = ["REQUIRED", "Context", "judge_annotation", "judge_flag"]
 
@@ -97,8 +97,8 @@ def _judge_area(value: Any, is_lvis: bool, name: str, findings: Findings) -> Any
         findings.note("area is null: taken from the mask, or from the box without one", name)
         return MISSING
     area = decimal(value)
-    if area is None or area < 0:
-        findings.fault("area is no finite number of 0 or more", f"{name}: {value!r:.40}")
+    if area is None or not 0 <= area <= LARGEST_AREA:
+        findings.fault("area is no number from 0 to 1e10", f"{name}: {value!r:.40}")
         return MISSING
     if isinstance(value, str):
         findings.note("area is text: read as a number", f"{name}: {value!r}")

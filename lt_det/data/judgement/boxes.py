@@ -10,10 +10,13 @@ import numpy as np
 from lt_det.data.judgement.findings import LEFT_OUT, Findings
 from lt_det.data.judgement.values import is_number
 
-__all__ = ["SLACK", "find_corners", "find_other_units", "is_box", "judge_box"]
+__all__ = ["SLACK", "THINNEST", "find_corners", "find_other_units", "is_box", "judge_box"]
 
 SLACK = 2.0
 """Pixels that a box may leave its image by without a note: boxes are rounded when written."""
+
+THINNEST = 1e-3
+"""Pixels. Detectron2's mapper drops thinner boxes, whose corners are equal in float32."""
 
 # So many boxes must leave their images before all are suspected to be x1, y1, x2, y2.
 _NUM_LEAVING, _SHARE_LEAVING = 3, 0.1
@@ -42,9 +45,8 @@ def judge_box(box: Any, image: Mapping, name: str, findings: Findings) -> bool:
     x, y, width, height = box
     right, bottom = image.get("width", np.inf), image.get("height", np.inf)
     has_area = (
-        min(width, height) > 0
-        and max(x, 0) < min(x + width, right)
-        and max(y, 0) < min(y + height, bottom)
+        max(x, 0) + THINNEST < min(x + width, right)
+        and max(y, 0) + THINNEST < min(y + height, bottom)
     )
     where = f"{name}: {box} in {right} x {bottom} pixels" if "width" in image else f"{name}: {box}"
     if not has_area:

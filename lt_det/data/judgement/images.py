@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -40,7 +41,7 @@ def _is_plain(image: dict) -> bool:
 
 
 def _judge_size(image: dict, findings: Findings) -> dict:
-    """Give the image with whole sizes, or without any where one is missing or a fault."""
+    """Give the image with whole sizes, without any where one is missing, NaN where one is wrong."""
     name, sizes = f"image {image['id']}", {}
     for key in _SIZES:
         value = image.get(key)
@@ -49,7 +50,8 @@ def _judge_size(image: dict, findings: Findings) -> dict:
         size = whole(decimal(value))
         if size is None or not 0 < size <= FARTHEST:
             findings.fault("size is no positive number", f"{name}: {value!r:.40}")
-            continue
+            # One fault is enough: nothing is compared with NaN, and nothing is missing.
+            return image | dict.fromkeys(_SIZES, math.nan)
         if type(value) is not int:
             findings.note(f"{key} is a decimal or text: read as an integer", f"{name}: {value!r}")
         sizes[key] = size

@@ -96,6 +96,7 @@ def judge(content: Any, data_format: str, *, ignore: str = "fault") -> Judgement
     annotations = _judge_annotations(sections["annotations"], context, findings)
     if is_lvis:
         images = judge_lists(images, annotations, context.category_ids, findings)
+    _find_nothing_left(len(sections["annotations"]), annotations, findings)
     _note_uncounted_classes(sections["annotations"], annotations, categories, findings)
     judged = {"images": images, "categories": categories, "annotations": annotations}
     return Judgement({**content, **judged}, findings.faults, findings.notes, data_format)
@@ -129,6 +130,13 @@ def _judge_annotations(entries: list, context: Context, findings: Findings) -> l
     if new_ids is not None:
         judged = [a and {**a, "id": i} for a, i in zip(judged, new_ids, strict=True)]
     return [annotation for annotation in judged if annotation is not None]
+
+
+def _find_nothing_left(number: int, annotations: list[dict], findings: Findings) -> None:
+    """Refuse a file whose annotations are all left out: it would look like a test set's."""
+    if number and not annotations and not findings.faults:
+        reasons = "; ".join(note.kind for note in findings.notes if "left out" in note.kind)
+        findings.fault("no annotation is left", f"all {number}: {reasons}")
 
 
 def _note_uncounted_classes(

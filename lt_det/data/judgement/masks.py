@@ -8,7 +8,7 @@ from typing import Any
 
 from lt_det.data.judgement.findings import LEFT_OUT, Findings
 from lt_det.data.judgement.rle import run_lengths
-from lt_det.data.judgement.values import MISSING, whole
+from lt_det.data.judgement.values import MISSING, is_number, whole
 
 __all__ = ["FARTHEST", "is_polygon", "is_size", "judge_mask", "judge_rle"]
 
@@ -18,9 +18,10 @@ FARTHEST = 1e6
 
 def is_polygon(points: list) -> bool:
     """Tell whether numbers are x, y of three points or more, finite and near an image."""
-    if len(points) < 6 or len(points) % 2 or not math.isfinite(sum(points)):
+    if len(points) < 6 or len(points) % 2:
         return False
-    return -FARTHEST <= min(points) and max(points) <= FARTHEST
+    # Comparisons with NaN are False.
+    return all(-FARTHEST <= value <= FARTHEST for value in points)
 
 
 def judge_mask(segmentation: Any, image: Mapping, name: str, findings: Findings) -> Any:
@@ -42,7 +43,11 @@ def judge_mask(segmentation: Any, image: Mapping, name: str, findings: Findings)
         findings.note("segmentation is empty: read as an object without a mask", name)
         return MISSING
     if isinstance(segmentation, dict):
-        return judge_rle(segmentation, image, name, findings)
+        rle = judge_rle(segmentation, image, name, findings)
+        if rle is not None and not _covers_a_pixel(rle["counts"]):
+            findings.note("object left out: its mask covers no pixel of the image", name)
+            return None
+        return rle
     if not isinstance(segmentation, list):
         where = f"{name}: {segmentation!r:.40}"
         findings.fault("segmentation is neither polygons nor RLE", where)
@@ -87,6 +92,11 @@ def _is_coordinate(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def _covers_a_pixel(counts: str | list[int]) -> bool:
+    """Tell whether the counts of a valid code have a run of pixels that are on."""
+    return any((run_lengths(counts).tolist() if isinstance(counts, str) else counts)[1::2])
+
+
 def judge_rle(rle: Mapping, image: Mapping, name: str, findings: Findings) -> Mapping | None:
     """Judge a run-length code, in its image's size if that is known; None for a fault."""
     size, counts = rle.get("size"), rle.get("counts")
@@ -94,7 +104,7 @@ def judge_rle(rle: Mapping, image: Mapping, name: str, findings: Findings) -> Ma
         findings.fault("RLE lacks size or counts", name)
         return None
     expected = [image.get("height"), image.get("width")]
-    if None not in expected and size != expected:
+    if all(map(is_number, expected)) and size != expected:
         where = f"{name}: {size} not {expected}"
         findings.fault("RLE has another size than its image", where)
         return None

@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 
 from lt_det.data.judgement.annotations import Context
-from lt_det.data.judgement.boxes import SLACK, is_box
+from lt_det.data.judgement.boxes import SLACK, THINNEST, is_box
 from lt_det.data.judgement.masks import FARTHEST
 from lt_det.data.judgement.rle import divide_masks
-from lt_det.data.judgement.values import MISSING
+from lt_det.data.judgement.values import LARGEST_AREA, MISSING
 
 __all__ = ["Columns"]
 
+# Characters; a code of a mask without a pixel is shorter.
+_SHORT = 16
 _NO_BOX = [np.nan] * 4
 # Polygons whose points are in one array: all of a large file take longer, and gigabytes.
 _AT_ONCE = 1 << 13
@@ -102,8 +104,8 @@ def _lie_within(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Tell which boxes have an area inside of their image, and do not leave it."""
     starts, ends = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
     # Comparisons with NaN are False.
-    within = (boxes[:, 2:] > 0) & (starts >= -SLACK) & (ends <= sizes + SLACK)
-    within &= np.maximum(starts, 0) < np.minimum(ends, sizes)
+    within = (starts >= -SLACK) & (ends <= sizes + SLACK)
+    within &= np.maximum(starts, 0) + THINNEST < np.minimum(ends, sizes)
     return within.all(axis=1)
 
 
@@ -125,18 +127,18 @@ def _odd_flags(annotations: Sequence[dict], is_lvis: bool) -> np.ndarray:
 
 
 def _odd_areas(column: list, is_lvis: bool) -> np.ndarray:
-    """Tell which areas are not missing, and no finite numbers of 0 (LVIS: above 0) or more."""
+    """Tell which areas are not missing, and no numbers of 0 (LVIS: above 0) to 1e10."""
     if set(map(type, column)) <= {int, float}:
         try:
             areas = np.array(column, dtype=np.float64)
         except OverflowError:
             return np.ones(len(column), dtype=bool)
-        return ~(np.isfinite(areas) & (areas > 0 if is_lvis else areas >= 0))
+        return ~((areas <= LARGEST_AREA) & (areas > 0 if is_lvis else areas >= 0))
     return _where((v is not MISSING and not _is_area(v) for v in column), len(column))
 
 
 def _is_area(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value < np.inf
+    return type(value) in (int, float) and 0 < value <= LARGEST_AREA
 
 
 def _odd_masks(column: list, sizes: np.ndarray) -> np.ndarray:
@@ -155,6 +157,7 @@ def _odd_rles(rles: list[dict], sizes: np.ndarray) -> np.ndarray:
     fits = _where(
         (
             type(rle.get("counts")) is str
+            and len(rle["counts"]) >= _SHORT
             and type(size := rle.get("size")) is list
             and set(map(type, size)) == {int}
             and size == expected

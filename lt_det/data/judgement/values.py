@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 __all__ = [
+    "LARGEST_AREA",
     "LARGEST_ID",
     "MISSING",
     "SMALLEST_ID",
@@ -19,6 +20,9 @@ __all__ = [
 
 SMALLEST_ID, LARGEST_ID = -(2**63), 2**63 - 1
 """The ids that the official APIs and NumPy can hold."""
+
+LARGEST_AREA = 1e10
+"""Pixels; the official APIs ignore larger objects."""
 
 MISSING: Any = object()
 """Stands for a key that an entry lacks."""
