@@ -39,6 +39,16 @@ def set_first(key, *values):
     return change
 
 
+def set_all(key, value):
+    """Set a key of all annotations."""
+
+    def change(content):
+        for annotation in content["annotations"]:
+            annotation[key] = value
+
+    return change
+
+
 def set_rle(counts, size=(SIDE, SIDE)):
     return set_first("segmentation", {"size": list(size), "counts": counts})
 
@@ -196,6 +206,21 @@ BAD = {
     "iscrowd 2": (set_value(*ANNOTATION, "iscrowd", 2), "iscrowd is neither 0 nor 1", "1: 2"),
     "area of text": (set_value(*ANNOTATION, "area", "big"), "area is no finite number", "'big'"),
     "area NaN": (set_value(*ANNOTATION, "area", NAN), "area is no finite number", "nan"),
+    "area larger than any image": (
+        set_value(*ANNOTATION, "area", 2e10),
+        "area is no finite number",
+        "20000000000.0",
+    ),
+    "image of a width beyond 32 bits": (
+        set_value("images", 0, "width", 2**31),
+        "no positive number",
+        "500: 2147483648",
+    ),
+    "no object with an area": (
+        set_all("bbox", [9, 9, 0, 0]),
+        "no annotation is left",
+        "all 19: object left out: its box has no area inside the image",
+    ),
     "annotation id 1.5": (
         set_value(*ANNOTATION, "id", 1.5),
         "id is neither number nor text in annotations",

@@ -51,9 +51,24 @@ ODD = {
         "annotation 1: [1, 1, 2, 2, 3, 3, 4]",
     ),
     "RLE of whole decimals": (
-        set_rle([9216.0]),
+        set_rle([100.0, 9116.0]),
         "RLE holds whole decimals: read as integers",
         "annotation 1",
+    ),
+    "RLE of no pixel": (
+        set_rle([9216]),
+        "object left out: its mask covers no pixel of the image",
+        "annotation 1",
+    ),
+    "polygon outside of the image": (
+        set_value(*ANNOTATION, "segmentation", [[-9, 1, -2, 1, -2, 9]]),
+        "object left out: it has no valid polygon",
+        "annotation 1: [[-9, 1,",
+    ),
+    "box of a millionth pixel": (
+        set_value(*ANNOTATION, "bbox", [1, 1, 1e-6, 5]),
+        "object left out: its box has no area inside the image",
+        "[1, 1, 1e-06, 5]",
     ),
     "box without area": (
         set_value(*ANNOTATION, "bbox", [1, 1, 0, 5]),

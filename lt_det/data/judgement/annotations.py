@@ -98,7 +98,7 @@ def _judge_area(value: Any, is_lvis: bool, name: str, findings: Findings) -> Any
         return MISSING
     area = decimal(value)
     if area is None or not 0 <= area <= LARGEST_AREA:
-        findings.fault("area is no number from 0 to 1e10", f"{name}: {value!r:.40}")
+        findings.fault("area is no finite number from 0 to 1e10", f"{name}: {value!r:.40}")
         return MISSING
     if isinstance(value, str):
         findings.note("area is text: read as a number", f"{name}: {value!r}")

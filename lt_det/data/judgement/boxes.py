@@ -44,9 +44,8 @@ def judge_box(box: Any, image: Mapping, name: str, findings: Findings) -> bool:
         return False
     x, y, width, height = box
     right, bottom = image.get("width", np.inf), image.get("height", np.inf)
-    has_area = (
-        max(x, 0) + THINNEST < min(x + width, right)
-        and max(y, 0) + THINNEST < min(y + height, bottom)
+    has_area = max(x, 0) + THINNEST < min(x + width, right) and max(y, 0) + THINNEST < min(
+        y + height, bottom
     )
     where = f"{name}: {box} in {right} x {bottom} pixels" if "width" in image else f"{name}: {box}"
     if not has_area:

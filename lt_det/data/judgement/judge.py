@@ -17,7 +17,7 @@ from lt_det.data.judgement.boxes import find_corners, find_other_units
 from lt_det.data.judgement.categories import judge_categories
 from lt_det.data.judgement.fault import Fault, refuse_faults
 from lt_det.data.judgement.federated import judge_lists
-from lt_det.data.judgement.findings import Findings, Note
+from lt_det.data.judgement.findings import LEFT_OUT, Findings, Note
 from lt_det.data.judgement.ids import dictionaries, number_annotations
 from lt_det.data.judgement.images import complete_sizes, judge_images
 from lt_det.data.judgement.suspects import Columns
@@ -135,7 +135,7 @@ def _judge_annotations(entries: list, context: Context, findings: Findings) -> l
 def _find_nothing_left(number: int, annotations: list[dict], findings: Findings) -> None:
     """Refuse a file whose annotations are all left out: it would look like a test set's."""
     if number and not annotations and not findings.faults:
-        reasons = "; ".join(note.kind for note in findings.notes if "left out" in note.kind)
+        reasons = "; ".join(note.kind for note in findings.notes if LEFT_OUT in note.kind)
         findings.fault("no annotation is left", f"all {number}: {reasons}")
 
 

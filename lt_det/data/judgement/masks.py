@@ -24,6 +24,17 @@ def is_polygon(points: list) -> bool:
     return all(-FARTHEST <= value <= FARTHEST for value in points)
 
 
+def _lies_outside(polygon: list, image: Mapping) -> bool:
+    """Tell whether all of a polygon is on one side of its image; False where no size is known."""
+    xs, ys = polygon[0::2], polygon[1::2]
+    return (
+        max(xs) <= 0
+        or max(ys) <= 0
+        or min(xs) >= image.get("width", math.inf)
+        or min(ys) >= image.get("height", math.inf)
+    )
+
+
 def judge_mask(segmentation: Any, image: Mapping, name: str, findings: Findings) -> Any:
     """Judge the value of ``segmentation``.
 
@@ -45,21 +56,21 @@ def judge_mask(segmentation: Any, image: Mapping, name: str, findings: Findings)
     if isinstance(segmentation, dict):
         rle = judge_rle(segmentation, image, name, findings)
         if rle is not None and not _covers_a_pixel(rle["counts"]):
-            findings.note("object left out: its mask covers no pixel of the image", name)
+            findings.note(f"{LEFT_OUT}: its mask covers no pixel of the image", name)
             return None
         return rle
     if not isinstance(segmentation, list):
         where = f"{name}: {segmentation!r:.40}"
         findings.fault("segmentation is neither polygons nor RLE", where)
         return None
-    polygons = _judge_polygons(segmentation, name, findings)
+    polygons = _judge_polygons(segmentation, image, name, findings)
     if polygons and "width" not in image:
         findings.fault("image lacks height or width, which its polygons need", name)
         return None
     return polygons
 
 
-def _judge_polygons(polygons: list, name: str, findings: Findings) -> list | None:
+def _judge_polygons(polygons: list, image: Mapping, name: str, findings: Findings) -> list | None:
     if not all(isinstance(polygon, list) for polygon in polygons):
         is_flat = not any(isinstance(polygon, list) for polygon in polygons)
         kind = "segmentation is a flat list" if is_flat else "polygon is no list"
@@ -69,17 +80,19 @@ def _judge_polygons(polygons: list, name: str, findings: Findings) -> list | Non
     if bad is not None:
         findings.fault("polygon holds what is no number", f"{name}: {bad!r:.60}")
         return None
-    valid = [polygon for polygon in polygons if is_polygon(polygon)]
+    valid = [p for p in polygons if is_polygon(p) and not _lies_outside(p, image)]
     if not valid:
         findings.note(
-            f"{LEFT_OUT}: it has no valid polygon (three points or more, all finite)",
+            f"{LEFT_OUT}: it has no valid polygon (three points or more, all finite, and not all "
+            "outside the image)",
             f"{name}: {polygons!r:.60}",
         )
         return None
     if len(valid) < len(polygons):
-        first = next(p for p in polygons if not is_polygon(p))
+        first = next(p for p in polygons if p not in valid)
         findings.note(
-            "polygon left out: it has no three points, or a number that is not finite",
+            "polygon left out: it has no three points, a number that is not finite, or is all "
+            "outside the image",
             f"{name}: {first!r:.60}",
             len(polygons) - len(valid),
         )

@@ -144,7 +144,8 @@ def _is_area(value: Any) -> bool:
 def _odd_masks(column: list, sizes: np.ndarray) -> np.ndarray:
     kinds = np.fromiter((_KINDS.get(type(m), 0) for m in column), np.int8, len(column))
     odd = kinds == 0
-    odd[kinds == _POLYGONS] = _odd_polygons_of([m for m in column if type(m) is list])
+    masks = [m for m in column if type(m) is list]
+    odd[kinds == _POLYGONS] = _odd_polygons_of(masks, sizes[kinds == _POLYGONS])
     odd |= (kinds == _POLYGONS) & np.isnan(sizes).any(axis=1)
     if (kinds == _RLE).any():
         rles = [m for m in column if type(m) is dict]
@@ -171,12 +172,13 @@ def _odd_rles(rles: list[dict], sizes: np.ndarray) -> np.ndarray:
     return ~fits
 
 
-def _odd_polygons_of(masks: list[list]) -> np.ndarray:
+def _odd_polygons_of(masks: list[list], sizes: np.ndarray) -> np.ndarray:
     counts = np.fromiter(map(len, masks), dtype=np.int64, count=len(masks))
     odd = counts == 0
     polygons = list(itertools.chain.from_iterable(masks))
+    sizes = np.repeat(sizes, counts, axis=0)
     parts = [
-        _odd_polygons(polygons[start : start + _AT_ONCE])
+        _odd_polygons(polygons[start : start + _AT_ONCE], sizes[start : start + _AT_ONCE])
         for start in range(0, len(polygons), _AT_ONCE)
     ]
     bad = np.concatenate([np.zeros(0, dtype=bool), *parts])
@@ -185,18 +187,18 @@ def _odd_polygons_of(masks: list[list]) -> np.ndarray:
     return odd
 
 
-def _odd_polygons(polygons: list) -> np.ndarray:
+def _odd_polygons(polygons: list, sizes: np.ndarray) -> np.ndarray:
     if set(map(type, polygons)) <= {list}:
         lengths = np.fromiter(map(len, polygons), dtype=np.int64, count=len(polygons))
         flat = itertools.chain.from_iterable(polygons)
         if set(map(type, flat)) <= {int, float}:
             odd = (lengths < 6) | (lengths % 2 == 1)
-            return odd | _far_away(polygons, lengths)
+            return odd | _far_away(polygons, lengths, sizes)
     return np.ones(len(polygons), dtype=bool)
 
 
-def _far_away(polygons: list, lengths: np.ndarray) -> np.ndarray:
-    """Tell which polygons have a number that is not finite, or far from any image."""
+def _far_away(polygons: list, lengths: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Tell which polygons have a number that is not finite or far away, or are outside."""
     odd = lengths == 0
     flat = itertools.chain.from_iterable(polygons)
     try:
@@ -207,4 +209,21 @@ def _far_away(polygons: list, lengths: np.ndarray) -> np.ndarray:
     far = ~(np.abs(points) <= FARTHEST)
     if far.any():
         odd[np.repeat(np.arange(len(polygons)), lengths)[far]] = True
-    return odd
+    return odd | _lie_outside(points, lengths, sizes)
+
+
+def _lie_outside(points: np.ndarray, lengths: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Tell which polygons are on one side of their image; those of odd lengths are odd anyway."""
+    outside = np.ones(len(lengths), dtype=bool)
+    is_pairs = (lengths > 0) & (lengths % 2 == 0)
+    if not is_pairs.any():
+        return outside
+    pairs = points if is_pairs.all() else points[np.repeat(is_pairs, lengths)]
+    starts = np.cumsum(lengths[is_pairs] // 2) - lengths[is_pairs] // 2
+    highest, lowest = (
+        np.stack([f.reduceat(pairs[axis::2], starts) for axis in (0, 1)], axis=1)
+        for f in (np.maximum, np.minimum)
+    )
+    # Comparisons with NaN are False.
+    outside[is_pairs] = ~((highest > 0) & (lowest < sizes[is_pairs])).all(axis=1)
+    return outside

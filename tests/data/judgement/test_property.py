@@ -57,14 +57,14 @@ def test_files_are_of_both_formats_and_both_verdicts():
 
 def test_null_read_as_a_crowd_is_found(image_root, tmp_path, monkeypatch):
     """The property fails if the judgement is wrong in all tools alike."""
-    judge_flag = flags._judge_flag
+    judge_flag = flags.judge_flag
 
     def null_is_a_crowd(key, value, *others):
         return int(key == "iscrowd") if value is None else judge_flag(key, value, *others)
 
     odd = damaged(0, "coco", ["iscrowd_null"])
     check(odd, tmp_path, image_root)
-    monkeypatch.setattr(flags, "_judge_flag", null_is_a_crowd)
+    monkeypatch.setattr(flags, "judge_flag", null_is_a_crowd)
     monkeypatch.setenv("LT_DET_CACHE", "")
     with pytest.raises(AssertionError, match="iscrowd_null"):
         check(odd, tmp_path, image_root)

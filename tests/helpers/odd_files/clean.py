@@ -105,6 +105,11 @@ def rectangle_rle(box: list, size: tuple[int, int], compressed: bool) -> dict:
     return {"size": list(size), "counts": counts if not column[0] else [0, *counts]}
 
 
+def encode_empty(height: int, width: int) -> str:
+    """The compressed counts of a mask without a pixel."""
+    return mask_api.encode(np.zeros((height, width), np.uint8, order="F"))["counts"].decode()
+
+
 def _classes_of_image(rng: random.Random, num_classes: int) -> list[int]:
     weights = [0.5**c for c in range(num_classes)]
     return rng.choices(range(num_classes), weights, k=rng.randint(1, 4))

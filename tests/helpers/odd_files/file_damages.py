@@ -27,6 +27,23 @@ def encoded_with_a_mark(odd: OddFile) -> bool:
     return True
 
 
+@damage(is_fault=False, scope=["results"])
+def results_of_another_kind(odd: OddFile) -> bool:
+    """Detections are read as the ground truth is: with a mark, with whole decimals as ids."""
+    if odd.rng.random() < 0.5:
+        odd.encode_results = lambda text: codecs.BOM_UTF8 + text.encode()
+    if odd.rng.random() < 0.5:
+        odd.encode_results = lambda text: text.encode("utf-16")
+    key = odd.rng.choice(("image_id", "category_id"))
+    odd.spell_results = lambda results: [{**r, key: _as_float(r[key])} for r in results]
+    return True
+
+
+def _as_float(value: int | str) -> float | int | str:
+    exact = isinstance(value, int) and float(value) == value
+    return float(value) if exact else value
+
+
 @damage(is_fault=False, scope=["encoding"])
 def written_in_utf8(odd: OddFile) -> bool:
     odd.is_ascii = False
@@ -116,7 +133,9 @@ def _has_polygons(annotation: dict) -> bool:
 @damage(is_fault=True, scope=["sizes"])
 def size_of_no_number(odd: OddFile) -> bool:
     image, key = odd.entry("images"), odd.rng.choice(("height", "width"))
-    image[key] = odd.rng.choice(("big", 0, -image[key], "0", NAN, [image[key]], True, 40.5))
+    image[key] = odd.rng.choice(
+        ("big", 0, -image[key], "0", NAN, [image[key]], True, 40.5, 2**31, 1e300)
+    )
     odd.fault("size is no")
     return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from odd_files.catalogue import damage
+from odd_files.clean import encode_empty
 from odd_files.odd_file import OddFile
 
 NAN, INF = float("nan"), float("inf")
@@ -35,6 +36,8 @@ def box_without_area(odd: OddFile) -> bool:
             [x, image["height"] + 50, w, h],
             [x, -h - 1, w, h],
             [-w, y, w, h],
+            [x, y, 1e-6, h],
+            [x, y, w, 1e-30],
         )
         odd.annotations[k]["bbox"] = odd.rng.choice(boxes)
         del odd.objects[k]
@@ -138,6 +141,37 @@ def no_polygon_is_valid(odd: OddFile) -> bool:
         odd.annotations[k]["segmentation"] = odd.rng.choice(bad)
         del odd.objects[k]
         odd.note("polygon")
+    return bool(taken)
+
+
+@damage(is_fault=False)
+def mask_covers_no_pixel(odd: OddFile) -> bool:
+    """Left out everywhere: a detector cannot find it, and Detectron2's mapper drops it."""
+    taken = odd.take(1) if len(odd.counted) > 3 else []
+    for k in taken:
+        image = odd.image_of(odd.objects[k])
+        height, width = image["height"], image["width"]
+        masks = (
+            [[-50, -60, -20, -60, -20, -9.5]],
+            [[width, 1, width + 9, 1, width + 9, 9], [3, -9, 9, -9, 9, -1]],
+            [[1, height + 2, 9, height + 2, 9, height + 30]],
+            {"size": [height, width], "counts": [height * width]},
+            {"size": [height, width], "counts": [7, 0, height * width - 7]},
+            {"size": [height, width], "counts": encode_empty(height, width)},
+        )
+        odd.annotations[k]["segmentation"] = odd.rng.choice(masks)
+        del odd.objects[k]
+        odd.note("left out")
+    return bool(taken)
+
+
+@damage(is_fault=True)
+def all_is_left_out(odd: OddFile) -> bool:
+    """It would look like a test set's file."""
+    taken = odd.take_all()
+    for k in taken:
+        odd.annotations[k]["bbox"][2] = 0
+    odd.fault("no annotation is left")
     return bool(taken)
 
 

@@ -49,6 +49,8 @@ class OddFile:
         notes: words that a note must say.
         damages: names of what was done.
         encode: text -> the file's bytes.
+        encode_results: the same for detections on it.
+        spell_results: detections -> the same ones, written otherwise.
     """
 
     seed: int
@@ -66,6 +68,8 @@ class OddFile:
     damages: list[str] = field(default_factory=list)
     encode: Callable[[str], bytes] = str.encode
     is_ascii: bool = True
+    encode_results: Callable[[str], bytes] = str.encode
+    spell_results: Callable[[list[dict]], list[dict]] = list
     _taken: set[int] = field(default_factory=set)
     _lengths: dict[str, int] = field(default_factory=dict)
 

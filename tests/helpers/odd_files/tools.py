@@ -65,7 +65,7 @@ class Bench(NamedTuple):
     def of(cls, odd: OddFile, folder: Path, image_root: Path, results: list) -> Iterator[Bench]:
         json_file, results_file = folder / "odd.json", folder / "detections.json"
         json_file.write_bytes(odd.bytes())
-        results_file.write_text(json.dumps(results))
+        results_file.write_bytes(odd.encode_results(json.dumps(odd.spell_results(results))))
         FORMATS[odd.data_format](NAME, json_file, image_root)
         try:
             yield cls(odd, json_file, results_file, folder, _config(odd))

@@ -173,7 +173,7 @@ def area_of_no_number(odd: OddFile) -> bool:
     taken = odd.take(2)
     for k in taken:
         odd.annotations[k]["area"] = odd.rng.choice(
-            ("big", "12,5", [9], {}, "", "0x10", True, NAN, -4)
+            ("big", "12,5", [9], {}, "", "0x10", True, NAN, -4, 2e10)
         )
     odd.fault("area", number=len(taken))
     return bool(taken)
