@@ -40,7 +40,7 @@ def judge_mask(segmentation: Any, image: Mapping, name: str, findings: Findings)
 
     Args:
         segmentation: the value.
-        image: its image.
+        image: its image; empty if that is unknown.
         name: of the annotation, for messages.
         findings: faults and notes are added here.
 
@@ -64,7 +64,7 @@ def judge_mask(segmentation: Any, image: Mapping, name: str, findings: Findings)
         findings.fault("segmentation is neither polygons nor RLE", where)
         return None
     polygons = _judge_polygons(segmentation, image, name, findings)
-    if polygons and "width" not in image:
+    if polygons and image and "width" not in image:
         findings.fault("image lacks height or width, which its polygons need", name)
         return None
     return polygons

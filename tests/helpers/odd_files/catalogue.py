@@ -79,16 +79,16 @@ def damaged(seed: int, data_format: str, names: Collection[str]) -> OddFile:
 def files(number: int, seed: int = 0) -> list[OddFile]:
     """Files of both formats, every other one to be refused.
 
-    Damages are dealt like cards: each is seen before any comes again. A file to be accepted has up
-    to three; one to be refused has up to two faults and, by chance, something else.
+    Damages are dealt like cards: each is seen before any comes again. A file has up to
+    three; one to be refused has, by chance, two faults and something else.
     """
     rng = random.Random(seed)
     decks = {kind: _Deck(rng, kind) for kind in (False, True)}
     found = []
     for n in range(number):
         refused = n % 2 == 1
-        names = decks[refused].deal(2 if refused else rng.randint(2, 3))
-        if refused and rng.random() < 0.3:
+        names = decks[refused].deal(rng.randint(2, 3))
+        if refused and len(names) == 2 and rng.random() < 0.5:
             names += decks[False].deal(1)
         data_format = rng.choice(sorted(DAMAGES[names[0]].formats))
         # Not every damage can be done to every file.

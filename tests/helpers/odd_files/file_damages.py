@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections.abc import Callable
 
 from odd_files.catalogue import damage
 from odd_files.clean import coco_2014_name
@@ -91,9 +92,8 @@ def sizes_of_another_kind(odd: OddFile) -> bool:
 
 @damage(is_fault=False, scope=["sizes"])
 def image_without_size(odd: OddFile) -> bool:
-    """Boxes and RLE need none, and a training reads it from the image."""
-    image = _image_without(odd, "polygon")
-    if image is None:
+    """Boxes need none, RLE says it, and a training reads it from the image."""
+    if not _take_size(odd, lambda has_polygons, has_rle: has_rle or not has_polygons):
         return False
     odd.note("height", "width")
     return True
@@ -101,29 +101,25 @@ def image_without_size(odd: OddFile) -> bool:
 
 @damage(is_fault=True, scope=["sizes"])
 def image_without_the_size_that_polygons_need(odd: OddFile) -> bool:
-    image = _image_without(odd, "rle")
-    if image is None:
-        return False
-    objects = [a for a in odd.objects.values() if a["image_id"] == odd.images[image]["id"]]
-    odd.fault("height or width", number=sum(map(_has_polygons, objects)))
-    return True
+    taken = _take_size(odd, lambda has_polygons, has_rle: has_polygons and not has_rle)
+    odd.fault("height or width", number=sum(_has_polygons(odd.objects[k]) for k in taken))
+    return bool(taken)
 
 
-def _image_without(odd: OddFile, kind: str) -> int | None:
-    """Position of an image that now lacks its size, whose objects have no mask of a kind."""
+def _take_size(odd: OddFile, of: Callable[[bool, bool], bool]) -> list[int]:
+    """Drop the size of an image by the masks of its objects; returns those objects, now taken."""
     for number, truth in enumerate(odd.images):
         members = [k for k, a in odd.objects.items() if a["image_id"] == truth["id"]]
-        polygons = [k for k in members if _has_polygons(odd.objects[k])]
-        if bool(polygons) == (kind == "polygon") or not members:
-            continue
-        if len(odd.take(len(members), lambda a, i=truth["id"]: a["image_id"] == i)) < len(members):
+        masks = [odd.objects[k].get("segmentation") for k in members]
+        has_polygons, has_rle = (any(isinstance(m, kind) for m in masks) for kind in (list, dict))
+        if not members or not of(has_polygons, has_rle) or not odd.are_free(members):
             continue
         for key in odd.rng.choice((("height",), ("width",), ("height", "width"))):
             odd.content["images"][number].pop(key)
             if odd.rng.random() < 0.3:
                 odd.content["images"][number][key] = None
-        return number
-    return None
+        return odd.take(len(members), lambda a, i=truth["id"]: a["image_id"] == i)
+    return []
 
 
 def _has_polygons(annotation: dict) -> bool:

@@ -7,7 +7,7 @@ import copy
 from odd_files.catalogue import damage
 from odd_files.odd_file import OddFile
 
-_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
+_LISTS = {"neg_category_ids", "not_exhaustive_category_ids"}
 _HUGE = 2**70
 
 
@@ -187,7 +187,7 @@ def _rename_categories(odd: OddFile, new: dict) -> None:
         for entry in entries:
             entry["id"] = new.get(entry["id"], entry["id"])
     for image in [*odd.entries("images"), *odd.images] if odd.is_lvis else ():
-        for key in _LISTS:
+        for key in _LISTS & image.keys():
             image[key] = [new.get(c, c) for c in image[key]]
     _rename_references(odd, "category_id", new)
 

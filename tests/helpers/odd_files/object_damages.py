@@ -165,7 +165,7 @@ def mask_covers_no_pixel(odd: OddFile) -> bool:
     return bool(taken)
 
 
-@damage(is_fault=True)
+@damage(is_fault=True, scope=["whole file"])
 def all_is_left_out(odd: OddFile) -> bool:
     """It would look like a test set's file."""
     taken = odd.take_all()

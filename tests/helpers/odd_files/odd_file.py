@@ -131,6 +131,12 @@ class OddFile:
         self._taken.update(chosen)
         return chosen
 
+    def are_free(self, positions: list[int]) -> bool:
+        """Whether these are all objects of their image, and no damage has taken one."""
+        image_id = self.objects[positions[0]]["image_id"]
+        of_image = sum(a.get("image_id") == image_id for a in self.entries("annotations"))
+        return of_image == len(positions) and not self._taken & set(positions)
+
     def take_all(self) -> list[int]:
         """Positions of all objects, for a damage to all; none if another has taken one."""
         return [] if self._taken else self.take(len(self.objects))
