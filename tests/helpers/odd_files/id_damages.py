@@ -166,7 +166,7 @@ def _mismatch(odd: OddFile, key: str) -> bool:
     return bool(taken)
 
 
-@damage(is_fault=True)
+@damage(is_fault=True, scope=["image ids", "category ids"])
 def reference_that_is_missing(odd: OddFile) -> bool:
     taken = odd.take(1)
     for k in taken:
