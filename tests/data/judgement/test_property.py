@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 
 import pytest
-from odd_files import DAMAGES, OddFile, check, damaged, files, write_images
+from damaged_files import DAMAGES, OddFile, check, damaged, files, write_images
 
 from lt_det.data.judgement import annotations as flags
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from pycocotools import mask as mask_api
 
-from odd_files.clean import mask_of
-from odd_files.odd_file import ExpectedFault, OddFile
-from odd_files.official import official_metrics, random_results
-from odd_files.tools import BOTH, EVALUATING, IMAGES, TRAINING, Bench, Refusal, verdict
-from odd_files.written import check_written
+from damaged_files.clean import mask_of
+from damaged_files.odd_file import ExpectedFault, OddFile
+from damaged_files.official import official_metrics, random_results
+from damaged_files.tools import BOTH, EVALUATING, IMAGES, TRAINING, Bench, Refusal, verdict
+from damaged_files.written import check_written
 
 __all__ = ["check"]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from odd_files.clean import clean_content
+from damaged_files.clean import clean_content
 
 __all__ = ["ExpectedFault", "OddFile"]
 

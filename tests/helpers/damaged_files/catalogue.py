@@ -18,7 +18,7 @@ import random
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from odd_files.odd_file import OddFile
+from damaged_files.odd_file import OddFile
 
 __all__ = ["DAMAGES", "Damage", "damage", "damaged", "files"]
 

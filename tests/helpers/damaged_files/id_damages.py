@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 
-from odd_files.catalogue import damage
-from odd_files.odd_file import OddFile
+from damaged_files.catalogue import damage
+from damaged_files.odd_file import OddFile
 
 _LISTS = {"neg_category_ids", "not_exhaustive_category_ids"}
 _HUGE = 2**70

@@ -14,6 +14,7 @@ import numpy as np
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from damaged_files.odd_file import OddFile
 from lt_det.config import add_lt_det_config
 from lt_det.data.datasets.register import FORMATS
 from lt_det.data.inspection.inspection import inspect_dataset, load_summary
@@ -23,7 +24,6 @@ from lt_det.data.stream import Place
 from lt_det.evaluation.evaluate_files import evaluate_files, evaluator_of_files
 from lt_det.evaluation.evaluators import EVALUATORS
 from lt_det.evaluation.metric_options import MetricOptions
-from odd_files.odd_file import OddFile
 
 __all__ = ["EVALUATING", "NAME", "TRAINING", "Bench", "Refusal", "verdict"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from odd_files.catalogue import damage
-from odd_files.clean import encode_empty
-from odd_files.odd_file import OddFile
+from damaged_files.catalogue import damage
+from damaged_files.clean import encode_empty
+from damaged_files.odd_file import OddFile
 
 NAN, INF = float("nan"), float("inf")
 

@@ -16,8 +16,8 @@ from lvis import LVIS, LVISEval, LVISResults
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from odd_files.clean import mask_of, rectangle_rle
-from odd_files.odd_file import OddFile
+from damaged_files.clean import mask_of, rectangle_rle
+from damaged_files.odd_file import OddFile
 
 _ANNOTATION_KEYS = ("bbox", "area", "iscrowd", "ignore")
 _LISTS = ("neg_category_ids", "not_exhaustive_category_ids")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from damaged_files.clean import mask_of
+from damaged_files.odd_file import OddFile
 from lt_det.data.judgement.completion import write_judged
 from lt_det.data.judgement.judge import judge
 from lt_det.data.judgement.read import read_judged
-from odd_files.clean import mask_of
-from odd_files.odd_file import OddFile
 
 __all__ = ["check_written"]
 

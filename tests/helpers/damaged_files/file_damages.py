@@ -6,9 +6,9 @@ import codecs
 import json
 from collections.abc import Callable
 
-from odd_files.catalogue import damage
-from odd_files.clean import coco_2014_name
-from odd_files.odd_file import OddFile
+from damaged_files.catalogue import damage
+from damaged_files.clean import coco_2014_name
+from damaged_files.odd_file import OddFile
 
 _LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
 NAN = float("nan")
