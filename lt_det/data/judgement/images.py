@@ -30,9 +30,9 @@ def judge_images(entries: list, findings: Findings) -> list[dict]:
     """
     if not entries:
         findings.fault("no images", "the list is empty")
-    images = judge_ids(dictionaries(entries, "images", findings), "images", findings)
+    images = dictionaries(entries, "images", findings)
     images = [i if _is_plain(i) else _judge_size(i, findings) for i in images]
-    return [_with_name_of_2017(image) for image in images]
+    return [_with_name_of_2017(i) for i in judge_ids(images, "images", findings)]
 
 
 def _is_plain(image: dict) -> bool:
@@ -42,7 +42,7 @@ def _is_plain(image: dict) -> bool:
 
 def _judge_size(image: dict, findings: Findings) -> dict:
     """Give the image with whole sizes, without any where one is missing, NaN where one is wrong."""
-    name, sizes = f"image {image['id']}", {}
+    name, sizes = f"image {image.get('id')}", {}
     for key in _SIZES:
         value = image.get(key)
         if value is None:
