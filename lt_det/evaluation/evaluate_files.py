@@ -12,6 +12,7 @@ import numpy as np
 
 from lt_det.class_stats import ClassStats
 from lt_det.data.datasets.judged_file import judged_file
+from lt_det.data.judgement.findings import describe_notes
 from lt_det.evaluation.evaluators import EVALUATORS
 from lt_det.evaluation.files.file_groups import training_stats
 from lt_det.evaluation.group_evaluator import GroupEvaluator
@@ -122,8 +123,9 @@ def evaluator_of_files(
     logger.info(f"'{path}' is read in the {data_format.upper()} format.")
     content = judgement.content
     if not content["annotations"]:
+        odd = describe_notes(judgement.notes)
         raise ValueError(
-            f"{path} has no annotations (a test set?): nothing can be evaluated on it."
+            f"{path} has no annotations ({odd or 'a test set?'}): nothing can be evaluated on it."
         )
     categories = {category["id"]: category["name"] for category in content["categories"]}
     stats = training_stats(train_file, categories, ignore) if train_file else None

@@ -72,6 +72,11 @@ def without_rle_and_sizes(content):
         image["width"] = None
 
 
+def all_crowds(content):
+    for annotation in content["annotations"]:
+        annotation["iscrowd"] = 1
+
+
 def set_value(section, number, key, value):
     def change(content):
         content[section][number][key] = value
@@ -303,6 +308,12 @@ BAD_FOR_A_CONFIG = {
         Needs(masks=True, polygons=True),
         "RLE masks need INPUT.MASK_FORMAT bitmask",
         "annotation 1",
+    ),
+    "training set of crowds alone": (
+        all_crowds,
+        Needs(is_training=True),
+        "no object to train on",
+        "of 19 objects 19 are",
     ),
     "training set without annotations": (
         lambda c: c.pop("annotations"),

@@ -17,7 +17,7 @@ from lt_det.data.inspection.file_faults import find_faults
 from lt_det.data.inspection.image_checks import find_image_faults
 from lt_det.openmoji.index import LiveSet
 from lt_det.openmoji.live import PREFIX
-from lt_det.openmoji.register import register_openmoji
+from lt_det.openmoji.register import register_all_openmoji, register_openmoji
 from lt_det.openmoji.spec import PRESETS, SPLITS, OpenMojiSpec
 from lt_det.openmoji.writer import generate
 
@@ -119,7 +119,7 @@ def test_inspection_finds_the_pictures_and_nothing_wrong(names):
 
 
 def test_presets_are_registered_in_both_kinds():
-    add_lt_det_config(get_cfg())
+    register_all_openmoji()
     for preset in PRESETS:
         written = MetadataCatalog.get(f"openmoji_{preset}_train")
         live = MetadataCatalog.get(f"openmoji_live_{preset}_train")

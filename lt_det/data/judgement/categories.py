@@ -23,8 +23,8 @@ def judge_categories(entries: list, needs_frequency: bool, findings: Findings) -
     """
     if not entries:
         findings.fault("no categories", "the list is empty")
-    valid = judge_ids(dictionaries(entries, "categories", findings), "categories", findings)
-    categories = [_judge_name(category, findings) for category in valid]
+    categories = dictionaries(entries, "categories", findings)
+    categories = [_judge_name(category, findings) for category in categories]
     for name, count in Counter(str(c.get("name")) for c in categories if "name" in c).items():
         if count > 1:
             findings.note(
@@ -33,9 +33,9 @@ def judge_categories(entries: list, needs_frequency: bool, findings: Findings) -
     for category in categories if needs_frequency else ():
         frequency = category.get("frequency")
         if not isinstance(frequency, str) or frequency not in FREQUENCIES:
-            where = f"category {category['id']}: {frequency!r:.40}"
+            where = f"category {category.get('id')}: {frequency!r:.40}"
             findings.fault("frequency is none of r, c, f", where)
-    return categories
+    return judge_ids(categories, "categories", findings)
 
 
 def _judge_name(category: dict, findings: Findings) -> dict:
@@ -43,10 +43,10 @@ def _judge_name(category: dict, findings: Findings) -> dict:
     if isinstance(name, str):
         return category
     if name is MISSING:
-        findings.fault("entry of categories lacks keys", f"{category['id']}: name")
+        findings.fault("entry of categories lacks keys", f"{category.get('id')}: name")
     elif isinstance(name, (int, float)) and not isinstance(name, bool):
         findings.note("name of a category is a number: read as text", f"{name!r}")
         return {**category, "name": str(name)}
     else:
-        findings.fault("name of a category is no text", f"{category['id']}: {name!r:.40}")
+        findings.fault("name of a category is no text", f"{category.get('id')}: {name!r:.40}")
     return category

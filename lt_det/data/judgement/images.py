@@ -9,14 +9,12 @@ from typing import Any
 
 from lt_det.data.judgement.findings import Findings
 from lt_det.data.judgement.ids import dictionaries, judge_ids
-from lt_det.data.judgement.masks import is_size
+from lt_det.data.judgement.masks import FARTHEST, is_size
 from lt_det.data.judgement.values import decimal, is_id, whole
 
 __all__ = ["complete_sizes", "judge_images"]
 
 _SIZES = ("height", "width")
-# Pixels; pycocotools keeps sizes in 32 bits.
-_LONGEST = 2**31 - 1
 # LVIS v0.5 has COCO 2014's names beside the addresses of the images of 2017, named by ids alone.
 _COCO_2014 = re.compile(r"COCO_(?:train|val|test)2014_([0-9]{12}\.jpg)")
 
@@ -32,27 +30,25 @@ def judge_images(entries: list, findings: Findings) -> list[dict]:
     """
     if not entries:
         findings.fault("no images", "the list is empty")
-    images = judge_ids(dictionaries(entries, "images", findings), "images", findings)
+    images = dictionaries(entries, "images", findings)
     images = [i if _is_plain(i) else _judge_size(i, findings) for i in images]
-    return [_with_name_of_2017(image) for image in images]
+    return [_with_name_of_2017(i) for i in judge_ids(images, "images", findings)]
 
 
 def _is_plain(image: dict) -> bool:
     height, width = image.get("height"), image.get("width")
-    if type(height) is not int or type(width) is not int:
-        return False
-    return 0 < height <= _LONGEST and 0 < width <= _LONGEST
+    return all(type(size) is int and 0 < size <= FARTHEST for size in (height, width))
 
 
 def _judge_size(image: dict, findings: Findings) -> dict:
     """Give the image with whole sizes, without any where one is missing, NaN where one is wrong."""
-    name, sizes = f"image {image['id']}", {}
+    name, sizes = f"image {image.get('id')}", {}
     for key in _SIZES:
         value = image.get(key)
         if value is None:
             continue
         size = whole(decimal(value))
-        if size is None or not 0 < size <= _LONGEST:
+        if size is None or not 0 < size <= FARTHEST:
             findings.fault("size is no positive number", f"{name}: {value!r:.40}")
             # One fault is enough: nothing is compared with NaN, and nothing is missing.
             return image | dict.fromkeys(_SIZES, math.nan)

@@ -146,5 +146,9 @@ def _plain_rle(size: list, counts: Any, runs: list, name: str, findings: Finding
 
 
 def is_size(size: Any) -> bool:
-    """Tell whether a value is a list of two whole numbers above 0."""
-    return isinstance(size, list) and len(size) == 2 and all((whole(s) or 0) > 0 for s in size)
+    """Tell whether a value is a list of two whole numbers above 0, of an image that can be."""
+    return (
+        isinstance(size, list)
+        and len(size) == 2
+        and all(0 < (whole(s) or 0) <= FARTHEST for s in size)
+    )

@@ -24,6 +24,8 @@ __all__ = ["Columns"]
 # Characters; a code of a mask without a pixel is shorter.
 _SHORT = 16
 _NO_BOX = [np.nan] * 4
+# Polygons whose points are in one array: all of a large file take longer, and gigabytes.
+_AT_ONCE = 1 << 13
 _NO_MASK, _POLYGONS, _RLE = 1, 2, 3
 _KINDS = {type(MISSING): _NO_MASK, list: _POLYGONS, dict: _RLE}
 
@@ -174,7 +176,12 @@ def _odd_polygons_of(masks: list[list], sizes: np.ndarray) -> np.ndarray:
     counts = np.fromiter(map(len, masks), dtype=np.int64, count=len(masks))
     odd = counts == 0
     polygons = list(itertools.chain.from_iterable(masks))
-    bad = _odd_polygons(polygons, np.repeat(sizes, counts, axis=0))
+    sizes = np.repeat(sizes, counts, axis=0)
+    parts = [
+        _odd_polygons(polygons[start : start + _AT_ONCE], sizes[start : start + _AT_ONCE])
+        for start in range(0, len(polygons), _AT_ONCE)
+    ]
+    bad = np.concatenate([np.zeros(0, dtype=bool), *parts])
     if bad.any():
         odd[np.repeat(np.arange(len(masks)), counts)[bad]] = True
     return odd

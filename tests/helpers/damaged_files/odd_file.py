@@ -47,6 +47,7 @@ class OddFile:
         needs_images: whether only tools that read images refuse it.
         one_line: words of the refusal of a file that cannot be read at all.
         notes: words that a note must say.
+        ignore: what ``ignore`` 1 is to be in the COCO format, as ``--ignore`` says it.
         damages: names of what was done.
         encode: text -> the file's bytes.
         encode_results: the same for detections on it.
@@ -65,6 +66,7 @@ class OddFile:
     needs_images: bool = False
     one_line: tuple[str, ...] | None = None
     notes: list[tuple[str, ...]] = field(default_factory=list)
+    ignore: str = "fault"
     damages: list[str] = field(default_factory=list)
     encode: Callable[[str], bytes] = str.encode
     is_ascii: bool = True

@@ -66,7 +66,7 @@ class Bench(NamedTuple):
         json_file, results_file = folder / "odd.json", folder / "detections.json"
         json_file.write_bytes(odd.bytes())
         results_file.write_bytes(odd.encode_results(json.dumps(odd.spell_results(results))))
-        FORMATS[odd.data_format](NAME, json_file, image_root)
+        FORMATS[odd.data_format](NAME, json_file, image_root, ignore=odd.ignore)
         try:
             yield cls(odd, json_file, results_file, folder, _config(odd))
         finally:
@@ -131,7 +131,7 @@ def _evaluator(bench: Bench) -> dict:
 
 
 def _files(bench: Bench) -> dict:
-    evaluator = evaluator_of_files(bench.json_file, bench.odd.data_format, options=_OPTIONS)
+    evaluator = _evaluator_of_files(bench)
     evaluator._tasks = _tasks(bench.odd)
     evaluate_files(evaluator, bench.results_file)
     return _rows(evaluator.per_class)
@@ -139,12 +139,20 @@ def _files(bench: Bench) -> dict:
 
 def _training_file(bench: Bench) -> dict:
     """The counts that tools/evaluate.py takes from ``--train``."""
-    evaluator = evaluator_of_files(
-        bench.json_file, bench.odd.data_format, train_file=bench.json_file, options=_OPTIONS
-    )
+    evaluator = _evaluator_of_files(bench, train_file=bench.json_file)
     counts = evaluator._train_counts
     keys = ("train_image_count", "train_instance_count")
     return {"counts": tuple([int(v) for v in counts[k]] for k in keys)}
+
+
+def _evaluator_of_files(bench: Bench, **options):
+    return evaluator_of_files(
+        bench.json_file,
+        bench.odd.data_format,
+        ignore=bench.odd.ignore,
+        options=_OPTIONS,
+        **options,
+    )
 
 
 TRAINING = {

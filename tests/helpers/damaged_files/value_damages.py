@@ -119,7 +119,19 @@ def crowd_in_lvis(odd: OddFile) -> bool:
     return bool(taken)
 
 
-@damage(is_fault=True, formats=["coco"])
+@damage(is_fault=False, formats=["coco"], scope=["ignore"])
+def ignored_as_crowd(odd: OddFile) -> bool:
+    """With ``--ignore crowd``."""
+    taken = odd.take(2)
+    for k in taken:
+        odd.annotations[k]["ignore"] = odd.rng.choice((1, True, 1.0, "1"))
+        odd.objects[k]["iscrowd"] = 1
+    odd.ignore = "crowd"
+    odd.note("ignore", "crowd")
+    return bool(taken)
+
+
+@damage(is_fault=True, formats=["coco"], scope=["ignore"])
 def ignored_in_coco(odd: OddFile) -> bool:
     taken = odd.take(2)
     for k in taken:
