@@ -30,6 +30,8 @@ SETTINGS = {
     "DropLoss": {"threshold": 0.02},
     "SoftmaxEQLLoss": {"threshold": 0.02},
     "FederatedLoss": {"federated_classes": 14},
+    # A start at which negatives have gradients worth weighing: without row weights it is 1.65.
+    "EFLLoss": {"prior_prob": 0.3},
 }
 
 
