@@ -87,6 +87,8 @@ def test_both_sides_of_meta_take_the_same_step(event_storage):
     ours.cls_score.load_state_dict(theirs.cls_score.state_dict())
     for predictor in (theirs, ours):
         predictor.bbox_pred.requires_grad_(False)
+    # Whatever the initial weights draw, these have foreground.
+    torch.manual_seed(1)
     batch, meta_batch = ((torch.randn(16, 1024), head.make_proposals(16, 5)) for _ in range(2))
     optimizers = [
         torch.optim.SGD(p.cls_score.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)

@@ -26,8 +26,11 @@ class Problem(NamedTuple):
     cap: int
 
 
-def random_problem(seed: int, task: str) -> Problem:
-    """A problem of up to 6 pictures and 4 classes, of any ids, in any order."""
+def random_problem(seed: int, task: str, data_format: str = "lvis") -> Problem:
+    """A problem of up to 6 pictures and 4 classes, of any ids, in any order.
+
+    In the COCO format nothing is ignored; in the LVIS format something counts.
+    """
     rng = np.random.default_rng(seed)
     toy = ToyLVIS("".join(rng.choice(list("rcf"), rng.integers(1, 5))))
     for category, new_id in zip(toy.categories, rng.permutation(50).tolist(), strict=False):
@@ -45,6 +48,11 @@ def random_problem(seed: int, task: str) -> Problem:
             results += _object(toy, image_id, int(rng.choice(category_ids)), size, rng)
         for _ in range(rng.integers(0, 8) * (rng.random() < 0.8)):
             results.append((image_id, int(rng.choice(category_ids)), _box(size, rng)))
+    if data_format == "coco":
+        for annotation in toy.annotations:
+            annotation.pop("ignore", None)
+    # A file of which nothing is left is refused.
+    toy.box(next(iter(toy.images)), category_ids[0], (1, 1, 8, 8))
     _shuffle_ids(toy, rng)
     return Problem(toy, _records(toy, results, task, rng), int(rng.choice(CAPS)))
 

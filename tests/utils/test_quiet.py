@@ -33,7 +33,7 @@ def test_every_tool_is_quiet_before_anything_else(tool):
         (["train_net.py", "--help"], ""),
         (
             ["inspect_dataset.py", "nothing_like_it"],
-            "inspect_dataset.py: Unknown data set 'nothing_like_it'. ",
+            "inspect_dataset.py: Unknown data set 'nothing_like_it': give --config-file CONFIG, ",
         ),
     ],
 )

@@ -148,8 +148,9 @@ def _data_set(run: RunFolder) -> tuple[Sequence[dict], Any]:
             "the folders do not tell their data set (OUTPUT_DIR/inference/<data set>)"
         )
     extend_lvis_metadata()
-    registered = run.config.get("DATASETS", {}).get("REGISTER", ())
-    register_from_config(SimpleNamespace(DATASETS=SimpleNamespace(REGISTER=registered)))
+    datasets = run.config.get("DATASETS", {})
+    kept = {"REGISTER": datasets.get("REGISTER", ()), "IGNORE": datasets.get("IGNORE", "fault")}
+    register_from_config(SimpleNamespace(DATASETS=SimpleNamespace(**kept)))
     if run.dataset not in DatasetCatalog:
         raise NoPicturesError(f"the data set {run.dataset!r} is not registered")
     try:

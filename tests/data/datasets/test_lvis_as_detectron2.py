@@ -105,7 +105,7 @@ def test_objects_that_do_not_count_are_left_out(tmp_path, content, values):
         ("images", {"coco_url": 1}),
         ("images", {"coco_url": "no folder"}),
         ("annotations", {"segmentation": []}),
-        ("annotations", {"segmentation": {"size": [9, 8], "counts": [72]}}),
+        ("annotations", {"segmentation": {"size": [9, 8], "counts": [20, 10, 42]}}),
     ],
 )
 def test_what_detectron2_alone_refuses_is_its_error(tmp_path, content, section, values):

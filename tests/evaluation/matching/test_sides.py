@@ -16,7 +16,7 @@ from lt_det.evaluation.official.coco_api import COCOGroundTruth, run_coco_eval
 def test_equal_to_pycocotools(task, tmp_path):
     num_crowds = 0
     for seed in range(100):
-        toy, records, cap = random_problem(seed, task)
+        toy, records, cap = random_problem(seed, task, "coco")
         path = toy.write(tmp_path / "gt.json")
         num_crowds += any("iscrowd" in a for a in toy.annotations)
         run = run_coco_eval(COCOGroundTruth(path), copy.deepcopy(records), task, cap)

@@ -164,7 +164,7 @@ def test_a_class_of_missed_objects_alone_leaves_the_mean_as_in_tidecv(tmp_path):
 @pytest.mark.parametrize("data_format", ["lvis", "coco"])
 def test_any_problem_has_shares(data_format, tmp_path):
     for seed in range(60):
-        toy, records, cap = random_problem(seed, "segm")
+        toy, records, cap = random_problem(seed, "segm", data_format)
         path = toy.write(tmp_path / "gt.json")
         sides = sides_of(path, records, "segm", cap, data_format)
         shares = error_shares(sides, find_errors(sides), all_classes(sides))["all"]

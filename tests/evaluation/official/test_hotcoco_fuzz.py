@@ -36,7 +36,7 @@ def problems(draw, task):
         toy.image(image_id, SIZE, SIZE, draw(lists), draw(lists))
         for category_id, box in draw(st.lists(st.tuples(st.sampled_from(ids), boxes), max_size=5)):
             toy.box(image_id, category_id, box)
-            toy.annotations[-1]["area"] = draw(st.sampled_from([box[2] * box[3], 0, 1, 1024, 1e11]))
+            toy.annotations[-1]["area"] = draw(st.sampled_from([box[2] * box[3], 0, 1, 1024, 1e10]))
             if draw(st.booleans()):
                 toy.annotations[-1]["ignore"] = draw(st.integers(0, 1))
         found = st.tuples(st.sampled_from(ids), boxes, scores)
@@ -45,6 +45,8 @@ def problems(draw, task):
             results.append(
                 {"image_id": image_id, "category_id": category_id, "score": score, **shape}
             )
+    if toy.annotations:  # a file of which nothing is left is refused
+        toy.box(next(iter(toy.images)), ids[0], [1.0, 1.0, 5.0, 5.0])
     return toy, results, draw(st.sampled_from(CAPS))
 
 
