@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Any
 
 from lt_det.data.judgement.findings import Findings
-from lt_det.data.judgement.values import LARGEST_ID, MISSING, SMALLEST_ID, whole
+from lt_det.data.judgement.values import LARGEST_ID, MISSING, SMALLEST_ID, values_of, whole
 
 __all__ = ["dictionaries", "judge_ids", "number_annotations"]
 
@@ -58,7 +58,7 @@ def number_annotations(entries: list[dict], findings: Findings) -> list[int] | N
     Returns:
         New ids, if they are to be numbered anew; None if they can stay.
     """
-    ids = [entry.get("id", MISSING) for entry in entries]
+    ids = values_of(entries, "id")
     if set(map(type, ids)) <= {int} and ids and 0 < min(ids) and max(ids) <= _LARGEST_EXACT:
         _find_duplicates(ids, "annotations", findings)
         return None

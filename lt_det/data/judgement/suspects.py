@@ -17,7 +17,7 @@ from lt_det.data.judgement.annotations import Context
 from lt_det.data.judgement.boxes import SLACK, THINNEST, is_box
 from lt_det.data.judgement.masks import FARTHEST
 from lt_det.data.judgement.rle import divide_masks
-from lt_det.data.judgement.values import LARGEST_AREA, MISSING
+from lt_det.data.judgement.values import LARGEST_AREA, MISSING, values_of
 
 __all__ = ["Columns"]
 
@@ -47,20 +47,16 @@ class Columns:
     @classmethod
     def of(cls, annotations: Sequence[dict], context: Context) -> Columns:
         """Read the columns of annotations that are dictionaries."""
-        image_ids = _column(annotations, "image_id")
+        image_ids = values_of(annotations, "image_id")
         odd = _unknown(image_ids, context.images)
-        odd |= _unknown(_column(annotations, "category_id"), context.category_ids)
-        boxes = _boxes(_column(annotations, "bbox"))
+        odd |= _unknown(values_of(annotations, "category_id"), context.category_ids)
+        boxes = _boxes(values_of(annotations, "bbox"))
         sizes = _sizes(image_ids, context.images, odd)
         odd |= ~_lie_within(boxes, sizes)
         odd |= _odd_flags(annotations, context.is_lvis)
-        odd |= _odd_areas(_column(annotations, "area"), context.is_lvis)
-        odd |= _odd_masks(_column(annotations, "segmentation"), sizes)
+        odd |= _odd_areas(values_of(annotations, "area"), context.is_lvis)
+        odd |= _odd_masks(values_of(annotations, "segmentation"), sizes)
         return cls(boxes, sizes, odd)
-
-
-def _column(annotations: Sequence[dict], key: str) -> list:
-    return [annotation.get(key, MISSING) for annotation in annotations]
 
 
 def _where(values: Iterable[bool], number: int) -> np.ndarray:
@@ -110,7 +106,7 @@ def _lie_within(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def _odd_flags(annotations: Sequence[dict], is_lvis: bool) -> np.ndarray:
-    crowds, ignored = _column(annotations, "iscrowd"), _column(annotations, "ignore")
+    crowds, ignored = values_of(annotations, "iscrowd"), values_of(annotations, "ignore")
     odd = np.zeros(len(annotations), dtype=bool)
     for column, allowed in ((crowds, (0,) if is_lvis else (0, 1)), (ignored, (0,))):
         values = {MISSING, *allowed}
@@ -188,28 +184,44 @@ def _odd_polygons_of(masks: list[list], sizes: np.ndarray) -> np.ndarray:
 
 
 def _odd_polygons(polygons: list, sizes: np.ndarray) -> np.ndarray:
-    if set(map(type, polygons)) <= {list}:
-        lengths = np.fromiter(map(len, polygons), dtype=np.int64, count=len(polygons))
-        flat = itertools.chain.from_iterable(polygons)
-        if set(map(type, flat)) <= {int, float}:
-            odd = (lengths < 6) | (lengths % 2 == 1)
-            return odd | _far_away(polygons, lengths, sizes)
-    return np.ones(len(polygons), dtype=bool)
+    if not (set(map(type, polygons)) <= {list} and _hold_numbers(polygons)):
+        return np.ones(len(polygons), dtype=bool)
+    lengths = np.fromiter(map(len, polygons), dtype=np.int64, count=len(polygons))
+    odd = (lengths < 6) | (lengths % 2 == 1)
+    return odd | _far_away(polygons, lengths, sizes)
+
+
+def _hold_numbers(polygons: list[list]) -> bool:
+    """Tell whether lists hold numbers alone, or truth values; a sum is faster than all types."""
+    try:
+        sum(map(sum, polygons))
+    except (TypeError, OverflowError):
+        return False
+    return True
 
 
 def _far_away(polygons: list, lengths: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Tell which polygons have a number that is not finite or far away, or are outside."""
+    """Tell which polygons hold a number that is not finite or far away, or a truth value, or are
+    outside.
+    """
     odd = lengths == 0
     flat = itertools.chain.from_iterable(polygons)
     try:
         points = np.fromiter(flat, dtype=np.float64, count=int(lengths.sum()))
     except OverflowError:
         return np.ones(len(polygons), dtype=bool)
+    ends = np.cumsum(lengths)
     # A comparison with NaN is False.
-    far = ~(np.abs(points) <= FARTHEST)
-    if far.any():
-        odd[np.repeat(np.arange(len(polygons)), lengths)[far]] = True
+    odd[_rows_of(~(np.abs(points) <= FARTHEST), ends)] = True
+    # True and False are 1 and 0.
+    for row in _rows_of((points == 0) | (points == 1), ends).tolist():
+        odd[row] |= bool in map(type, polygons[row])
     return odd | _lie_outside(points, lengths, sizes)
+
+
+def _rows_of(marks: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Give the rows, which end before ``ends``, that hold a marked value."""
+    return np.unique(np.searchsorted(ends, np.flatnonzero(marks), side="right"))
 
 
 def _lie_outside(points: np.ndarray, lengths: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "is_id",
     "is_number",
     "is_positive",
+    "values_of",
     "whole",
 ]
 
@@ -28,6 +31,14 @@ MISSING: Any = object()
 """Stands for a key that an entry lacks."""
 
 _PLAIN_DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
+
+
+def values_of(entries: Sequence[dict], key: str) -> list:
+    """Give the value of a key in every entry, `MISSING` where it has none."""
+    try:
+        return list(map(operator.itemgetter(key), entries))
+    except KeyError:
+        return [entry.get(key, MISSING) for entry in entries]
 
 
 def is_id(value: Any) -> bool:
