@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from detectron2.utils.file_io import PathManager
 from PIL import ExifTags, Image
 
-__all__ = ["image_size", "is_wide"]
+from lt_det.data.images.facts import TURNED
 
-# Values of EXIF's orientation by which Detectron2 turns an image on its side.
-_ON_ITS_SIDE = (5, 6, 7, 8)
+__all__ = ["image_size", "is_wide"]
 
 
 def is_wide(record: Mapping) -> bool:
@@ -37,7 +36,7 @@ def image_size(file_name: str) -> tuple[int, int]:
     try:
         with PathManager.open(file_name, "rb") as file, Image.open(file) as image:
             width, height = image.size
-            is_on_its_side = image.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE
+            is_on_its_side = image.getexif().get(ExifTags.Base.Orientation) in TURNED
     except FileNotFoundError as error:
         raise FileNotFoundError(f"Image file not found: {file_name}") from error
     # A broken PNG header is a SyntaxError.
